@@ -1,0 +1,47 @@
+//! The counters that every row has, and the per-CPU totals that check them.
+
+/// What is counted for each source in the kernel. The discriminant is the place in the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Packets that asked for an entry (`__nf_conntrack_alloc` entered).
+    Attempts = 0,
+    /// Packets that were refused one because the table was full (`early_drop` returned false).
+    Refused = 1,
+    /// Entries that are gone (`nf_conntrack_free` entered).
+    Ended = 2,
+    /// Refusals that went to user space as an event.
+    EventsSent = 3,
+    /// Refusals whose event found the ring buffer full.
+    EventsLost = 4,
+}
+
+impl Counter {
+    /// How many counters a row has.
+    pub const COUNT: usize = 5;
+}
+
+/// What is counted for each CPU, independently of the rows. The discriminant is the place in the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Witness {
+    /// As [`Counter::Attempts`], whatever the source.
+    Attempts = 0,
+    /// As [`Counter::Refused`], whatever the source.
+    Refused = 1,
+    /// As [`Counter::Ended`], whatever the source.
+    Ended = 2,
+    /// As [`Counter::EventsSent`], whatever the source.
+    EventsSent = 3,
+    /// As [`Counter::EventsLost`], whatever the source.
+    EventsLost = 4,
+    /// Refusals whose packet could not be told, counted under no source.
+    RequesterUnknown = 5,
+    /// Calls whose arguments could not be read, counted under no source.
+    Unreadable = 6,
+}
+
+impl Witness {
+    /// How many places one CPU has: a cache line of 64-bit counters.
+    pub const COUNT: usize = 8;
+}

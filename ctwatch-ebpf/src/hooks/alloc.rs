@@ -1,0 +1,39 @@
+//! A packet asks for an entry.
+//!
+//! prototype: struct nf_conn *__nf_conntrack_alloc(struct net *net, const struct nf_conntrack_zone *zone, const struct nf_conntrack_tuple *orig, const struct nf_conntrack_tuple *repl, gfp_t gfp, u32 hash)
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use ctwatch_common::{
+    counter::{Counter, Witness},
+    row::UNATTRIBUTED,
+};
+
+use crate::{
+    account::{count, row_of, witness},
+    conntrack::{key_of, tuple_at},
+    requester,
+};
+
+/// Counts the attempt under its source and keeps the source for `early_drop`.
+#[kprobe]
+pub(crate) fn alloc(ctx: ProbeContext) -> u32 {
+    witness(Witness::Attempts);
+    let row = attempt(&ctx).unwrap_or_else(|| {
+        witness(Witness::Unreadable);
+        UNATTRIBUTED
+    });
+    count(row, Counter::Attempts);
+    0
+}
+
+#[inline(always)]
+fn attempt(ctx: &ProbeContext) -> Option<u32> {
+    let net: u64 = ctx.arg(0)?;
+    let tuple: u64 = ctx.arg(2)?;
+    let hash: u32 = ctx.arg(5)?;
+    let row = row_of(&key_of(net, &tuple_at(tuple)?)?);
+    // SAFETY: a kprobe's context is the registers at the probe.
+    let stack_pointer = unsafe { (*ctx.regs).rsp };
+    requester::note(stack_pointer, net, tuple, hash, row);
+    Some(row)
+}

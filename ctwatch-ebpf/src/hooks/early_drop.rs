@@ -1,0 +1,66 @@
+//! The table is full and nf_conntrack looks for an entry to throw out; if it finds none, the packet is refused.
+//!
+//! prototype: int early_drop(struct net *net, unsigned int hash)
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use ctwatch_common::{
+    counter::{Counter, Witness},
+    event::{EventRecord, KIND_REFUSED_TABLE_FULL},
+    row::UNATTRIBUTED,
+};
+
+use crate::{
+    account::{count, witness},
+    conntrack::{netns_of, tuple_at},
+    emit, requester,
+};
+
+/// Finds the allocation that calls, so that its return can be charged to the right source.
+#[kprobe]
+pub(crate) fn early_drop(ctx: ProbeContext) -> u32 {
+    if let (Some(net), Some(hash)) = (ctx.arg(0), ctx.arg(1)) {
+        // SAFETY: a kprobe's context is the registers at the probe.
+        let stack_pointer = unsafe { (*ctx.regs).rsp };
+        requester::enter_early_drop(stack_pointer, net, hash);
+    }
+    0
+}
+
+/// Counts a refusal under its source, and sends it as an event.
+#[kretprobe]
+pub(crate) fn early_drop_return(ctx: RetProbeContext) -> u32 {
+    // SAFETY: a kretprobe's context is the registers at the return.
+    let stack_pointer = unsafe { (*ctx.regs).rsp };
+    let requester = requester::leave_early_drop(stack_pointer);
+    // The function returns a bool: only the lowest byte of the register is set.
+    if ctx.ret::<u64>() & 0xff != 0 {
+        return 0;
+    }
+    witness(Witness::Refused);
+    let Some(requester) = requester else {
+        witness(Witness::RequesterUnknown);
+        count(UNATTRIBUTED, Counter::Refused);
+        return 0;
+    };
+    count(requester.row, Counter::Refused);
+    if let Some(time_ns) = emit::may_send(requester.row) {
+        if let (Some(tuple), Some(netns)) = (tuple_at(requester.tuple), netns_of(requester.net)) {
+            emit::send(&EventRecord {
+                time_ns,
+                netns,
+                row: requester.row,
+                source: tuple.source,
+                destination: tuple.destination,
+                source_port: u16::from_be(tuple.source_port),
+                destination_port: u16::from_be(tuple.destination_port),
+                family: tuple.family,
+                protocol: tuple.protocol,
+                kind: KIND_REFUSED_TABLE_FULL,
+            });
+        }
+    }
+    0
+}

@@ -1,0 +1,195 @@
+//! The command line, and nothing else.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    host::namespace::NamespaceTarget,
+    model::ranking::SortBy,
+    probe::{attach::Ceiling, object::SOURCES_DEFAULT},
+};
+
+/// Who fills the connection-tracking table of this machine, live.
+#[derive(Debug, Parser)]
+#[command(name = "ctwatch", version, about, disable_help_subcommand = true, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 fine, 1 the operation failed, 2 wrong arguments, 77 cannot run here (the reason is on stderr).";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show who holds, opens and is refused entries, once an interval
+    #[command(after_help = "\
+Examples:
+  ctwatch watch                              live table of the twenty sources that hold most
+  ctwatch watch --sort new                   who opens most, right now
+  ctwatch watch --json --once                one JSON object, for scripts
+  ctwatch watch --netns gateway              the table of a network namespace")]
+    Watch(WatchArguments),
+    /// Follow what happens to single packets: refusals
+    #[command(after_help = "\
+Examples:
+  ctwatch events                             follow refusals
+  ctwatch events --json --duration 10s       ten seconds of them, as JSON lines
+
+A source is told of at most ten times a second; each line says how many more there were since its last one.")]
+    Events(EventsArguments),
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Time between two updates, from 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// End after one update; implies --no-wait
+    #[arg(long)]
+    pub once: bool,
+    /// How many sources to list; the others are summed up
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top: usize,
+    /// What to order the sources by; new and refused go by the last interval
+    #[arg(long, value_enum, default_value_t = Sort::Entries)]
+    pub sort: Sort,
+    /// Where and how to look
+    #[command(flatten)]
+    pub look: LookArguments,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArguments {
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// What to follow
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "refused")]
+    pub kind: Vec<Kind>,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Where and how to look
+    #[command(flatten)]
+    pub look: LookArguments,
+}
+
+/// Where and how to look.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// Whose table: self, a name from /run/netns, or a path such as /proc/PID/ns/net
+    #[arg(long, value_name = "NAMESPACE", default_value = "self")]
+    pub netns: NamespaceTarget,
+    /// How to look: the best way there is, kprobes or nothing, or without hooks on conntrack
+    #[arg(long, value_enum, default_value_t = Attach::Auto)]
+    pub attach: Attach,
+    /// End with status 77 where nothing is tracked, instead of waiting for it
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Sources counted one by one; beyond them prefixes are counted. 220 bytes of kernel memory each
+    #[arg(long, value_name = "N", default_value_t = SOURCES_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub max_sources: u32,
+    /// A BPF object to use instead of the built-in one
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub bpf_object: Option<PathBuf>,
+}
+
+/// What to order sources by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Entries held
+    Entries,
+    /// Entries made
+    New,
+    /// Packets refused
+    Refused,
+}
+
+impl From<Sort> for SortBy {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Entries => Self::Entries,
+            Sort::New => Self::New,
+            Sort::Refused => Self::Refused,
+        }
+    }
+}
+
+/// Kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Packets refused an entry
+    Refused,
+}
+
+/// How to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// The best way there is
+    Auto,
+    /// Kprobes, or end with status 77
+    Kprobe,
+    /// Without hooks on conntrack, even where they are possible
+    Netlink,
+}
+
+impl From<Attach> for Ceiling {
+    fn from(attach: Attach) -> Self {
+        match attach {
+            Attach::Auto => Self::Highest,
+            Attach::Kprobe => Self::Kprobe,
+            Attach::Netlink => Self::Netlink,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "not a time; write for example 250ms, 1s or 5m".to_owned())?;
+    Duration::try_from(parsed)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "a time must be longer than zero".to_owned())
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval must be from 100ms to 1h".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn intervals_are_bounded() {
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(interval("1h"), Ok(Duration::from_secs(3600)));
+        for wrong in ["0s", "99ms", "2h", "-1s", "soon", ""] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

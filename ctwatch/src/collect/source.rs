@@ -1,0 +1,90 @@
+//! Where the numbers come from: hooks, or whatever is left where there can be none.
+
+use crate::{
+    host::namespace::NetworkNamespace,
+    model::{
+        aggregator::Aggregator,
+        mode::{Mode, Rung},
+        rows::RowReading,
+        snapshot::Snapshot,
+    },
+    probe::attach::{AttachOptions, Attached, attach},
+};
+
+use super::{degraded::Degraded, hooked::Hooked};
+
+/// One of the two ways.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Every count is made in the kernel.
+    Hooked(Box<Hooked>),
+    /// Dumps, ctnetlink events, dropped packets.
+    Degraded(Box<Degraded>),
+}
+
+impl Source {
+    /// Attaches what can be attached.
+    pub(super) fn attach(namespace: NetworkNamespace, options: &AttachOptions) -> (Self, Mode) {
+        match attach(options) {
+            Attached::Conntrack(probes) => {
+                let (hooked, degraded) = Hooked::new(&namespace, *probes);
+                let mode = Mode {
+                    alloc: Rung::Kprobe,
+                    early_drop: Rung::Kprobe,
+                    free: Rung::Kprobe,
+                    degraded,
+                };
+                (Self::Hooked(Box::new(hooked)), mode)
+            }
+            Attached::Drops(probes, reasons) => {
+                let (degraded, mode) = Degraded::new(namespace, Some(*probes), reasons);
+                (Self::Degraded(Box::new(degraded)), mode)
+            }
+            Attached::Nothing(reasons) => {
+                let (degraded, mode) = Degraded::new(namespace, None, reasons);
+                (Self::Degraded(Box::new(degraded)), mode)
+            }
+        }
+    }
+
+    /// Takes the first dump of the table, and waits for it.
+    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) {
+        match self {
+            Self::Hooked(hooked) => hooked.first_census(aggregator).await,
+            Self::Degraded(degraded) => degraded.first_census(aggregator).await,
+        }
+    }
+
+    /// Waits until there is something to take; for ever if nothing can come. Safe to be dropped and called
+    /// again.
+    pub(super) async fn wait(&mut self) {
+        match self {
+            Self::Hooked(hooked) => hooked.wait().await,
+            Self::Degraded(degraded) => degraded.wait().await,
+        }
+    }
+
+    /// Hands on at most `records` events, and what was waited for.
+    pub(super) fn take_events(&mut self, records: usize, aggregator: &mut Aggregator) {
+        match self {
+            Self::Hooked(hooked) => hooked.take_events(records, aggregator),
+            Self::Degraded(degraded) => degraded.take_events(records, aggregator),
+        }
+    }
+
+    /// Reads the rows; empty where there are none.
+    pub(super) fn read_rows(&self) -> RowReading {
+        match self {
+            Self::Hooked(hooked) => hooked.read_rows(),
+            Self::Degraded(degraded) => degraded.read_rows(),
+        }
+    }
+
+    /// Begins what the last snapshot calls for: a dump, giving rows to new sources, watching drops.
+    pub(super) fn plan(&mut self, snapshot: &Snapshot, aggregator: &mut Aggregator) {
+        match self {
+            Self::Hooked(hooked) => hooked.plan(aggregator),
+            Self::Degraded(degraded) => degraded.plan(snapshot, aggregator),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `ctwatch events`: one line for each thing that happened to a packet, as far as it was not suppressed.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    look::{self, Interrupts, Patience},
+    watch::REMEMBERED_SOURCES,
+};
+use crate::{
+    cli::EventsArguments,
+    exit::CommandError,
+    model::{aggregator::Limits, ranking::SortBy, snapshot::Snapshot},
+    output::{json, text},
+};
+
+/// Events are printed this often; each has its own time.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Events of one interval at most; beyond that they are counted as dropped.
+const EVENTS_MAX: usize = 16_384;
+
+/// Runs until it is told to stop, the duration is over, or the output is closed; then prints what is left.
+///
+/// # Errors
+///
+/// If it cannot begin, or the table can no longer be read.
+pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
+    let limits = Limits {
+        listed_sources: 0,
+        sort_by: SortBy::Entries,
+        events: EVENTS_MAX,
+        remembered_sources: REMEMBERED_SOURCES,
+    };
+    let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
+    let mut interrupts = Interrupts::new()?;
+    let opened = look::open(&arguments.look, INTERVAL, limits, patience, &mut interrupts).await?;
+    let Some(mut session) = opened else { return Ok(()) };
+    let deadline = arguments.duration.map(|duration| Instant::now() + duration);
+    let mut first = true;
+    let mut stopping = false;
+    loop {
+        let snapshot = tokio::select! {
+            biased;
+            () = interrupts.received(), if !stopping => {
+                stopping = true;
+                session.stop();
+                continue;
+            }
+            () = look::at(deadline), if !stopping => {
+                stopping = true;
+                session.stop();
+                continue;
+            }
+            next = session.next() => match next.map_err(look::session_error)? {
+                Some(snapshot) => snapshot,
+                None => return Ok(()),
+            },
+        };
+        if std::mem::take(&mut first) {
+            look::report_mode(&snapshot, arguments.look.attach)?;
+        }
+        print(&snapshot, arguments)?;
+    }
+}
+
+fn print(snapshot: &Snapshot, arguments: &EventsArguments) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for event in &snapshot.events {
+        if arguments.json {
+            writeln!(stdout, "{}", json::event(event))?;
+        } else {
+            write!(stdout, "{}", text::event(event))?;
+        }
+    }
+    stdout.flush()
+}

@@ -1,0 +1,205 @@
+//! What every command that looks at the table does first: may it, is there anything, and begin.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
+
+use crate::{
+    cli::{Attach, LookArguments},
+    collect::CollectOptions,
+    exit::CommandError,
+    host::{
+        namespace::{NamespaceError, NetworkNamespace},
+        namespace_list::tracking_namespaces,
+        sysctl::{ConntrackFiles, ConntrackFilesError},
+    },
+    model::{aggregator::Limits, mode::Rung, snapshot::Snapshot},
+    privilege,
+    probe::{attach::AttachOptions, object::Sizes},
+    session::{Session, SessionError},
+};
+
+/// Time between two looks whether conntrack is there by now.
+const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Whether to wait where nothing is tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Wait until something is.
+    Wait,
+    /// End with status 77.
+    End,
+}
+
+/// The signals that end a command.
+#[derive(Debug)]
+pub struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// Takes over SIGINT and SIGTERM. To be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not allow it.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one of them. Safe to be dropped and called again.
+    pub async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A moment that may never come.
+pub async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Begins to look; `None` if a signal came first.
+///
+/// # Errors
+///
+/// If it may not, cannot, or would have to wait and `patience` says not to.
+pub async fn open(
+    arguments: &LookArguments,
+    interval: Duration,
+    limits: Limits,
+    patience: Patience,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Session>, CommandError> {
+    let namespace = NetworkNamespace::open(&arguments.netns).map_err(namespace_error)?;
+    if let Some(sentence) = privilege::missing() {
+        return Err(CommandError::CannotRun(sentence));
+    }
+    tokio::select! {
+        biased;
+        () = interrupts.received() => return Ok(None),
+        tracked = wait_for_conntrack(&namespace, patience) => tracked?,
+    }
+    let attach = AttachOptions {
+        ceiling: arguments.attach.into(),
+        sizes: Sizes::for_sources(arguments.max_sources),
+        object: arguments.bpf_object.clone(),
+    };
+    let opening = Session::open(CollectOptions { namespace, interval, limits, attach });
+    let session = tokio::select! {
+        biased;
+        () = interrupts.received() => return Ok(None),
+        session = opening => session.map_err(session_error)?,
+    };
+    Ok(Some(session))
+}
+
+/// Says on standard error, once, what cannot be seen; an error where that was ruled out.
+///
+/// # Errors
+///
+/// If `--attach` asked for more than was reached.
+pub fn report_mode(snapshot: &Snapshot, attach: Attach) -> Result<(), CommandError> {
+    let missing = snapshot.mode.degraded.join("; ");
+    if attach == Attach::Kprobe && snapshot.mode.alloc != Rung::Kprobe {
+        return Err(CommandError::CannotRun(missing));
+    }
+    if !missing.is_empty() {
+        say(&format!("degraded: {missing}"));
+    }
+    Ok(())
+}
+
+/// A line on standard error; if that is closed there is nobody to tell.
+pub fn say(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "ctwatch: {sentence}");
+}
+
+/// What a session's end means for the command.
+pub fn session_error(error: SessionError) -> CommandError {
+    match error {
+        SessionError::Table(ConntrackFilesError::NotLoaded) => {
+            CommandError::Failed(anyhow::anyhow!(
+                "connection tracking has been unloaded from the kernel; start ctwatch again when it is back"
+            ))
+        }
+        SessionError::Table(ConntrackFilesError::Namespace(error)) => namespace_error(error),
+        error => CommandError::Failed(error.into()),
+    }
+}
+
+fn namespace_error(error: NamespaceError) -> CommandError {
+    match error {
+        NamespaceError::BadName { .. }
+        | NamespaceError::NoSuchName { .. }
+        | NamespaceError::NotANamespace { .. } => CommandError::Usage(error.to_string()),
+        NamespaceError::Open { .. } => {
+            CommandError::Usage(format!("{:#}", anyhow::Error::new(error)))
+        }
+        NamespaceError::NotPermitted { .. } => CommandError::CannotRun(error.to_string()),
+        NamespaceError::Enter { .. } => CommandError::Failed(error.into()),
+    }
+}
+
+/// Waits until conntrack is there. Where it is there and has nothing to show yet, it says so and goes on,
+/// so that the first connection is already counted.
+async fn wait_for_conntrack(
+    namespace: &NetworkNamespace,
+    patience: Patience,
+) -> Result<(), CommandError> {
+    let mut said = false;
+    loop {
+        let nothing = match ConntrackFiles::open_in(namespace) {
+            Ok(mut files) => {
+                let tracked = files.count().is_ok_and(|count| count > 0)
+                    || files.statistics().is_ok_and(|statistics| statistics.any());
+                if tracked {
+                    return Ok(());
+                }
+                "connection tracking is in the kernel, but nothing is tracked in this network namespace"
+            }
+            Err(ConntrackFilesError::NotLoaded) => {
+                "connection tracking (nf_conntrack) is not loaded"
+            }
+            Err(error) => return Err(CommandError::Failed(error.into())),
+        };
+        if patience == Patience::End {
+            return Err(CommandError::CannotRun(hint(nothing)));
+        }
+        if !std::mem::replace(&mut said, true) {
+            say(&format!("{}; waiting", hint(nothing)));
+        }
+        if ConntrackFiles::open_in(namespace).is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(WAIT_INTERVAL).await;
+    }
+}
+
+/// A sentence that says what to do where nothing is tracked.
+fn hint(nothing: &str) -> String {
+    let tracking: Vec<String> = tracking_namespaces().into_iter().map(|found| found.name).collect();
+    let elsewhere = if tracking.is_empty() {
+        String::new()
+    } else {
+        format!("; these namespaces do track (--netns): {}", tracking.join(", "))
+    };
+    format!(
+        "{nothing}{elsewhere}; to see ctwatch at work on a gateway under flood run 'cargo xtask lab'"
+    )
+}

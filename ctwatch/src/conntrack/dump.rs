@@ -1,0 +1,125 @@
+//! Lists all entries of the table through ctnetlink. A listing costs the kernel 2 to 4 µs an entry, so the
+//! caller must leave pauses between two of them.
+
+use std::time::{Duration, Instant};
+
+use netlink_sys::Socket;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use super::{
+    entry::Entry,
+    message::{Content, Request, messages},
+    socket::{self, ConntrackSocketError, Datagram},
+};
+use crate::host::namespace::NetworkNamespace;
+
+/// The kernel fills at most 32 KiB for each receive (`netlink_dump`, net/netlink/af_netlink.c), so a larger
+/// buffer, here or in the socket, makes no listing faster.
+const DATAGRAM_BYTES: usize = 32 * 1024;
+/// Longer than the kernel can take for one datagram; only there so that no thread waits for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A socket for listings.
+#[derive(Debug)]
+pub struct DumpSocket {
+    socket: Socket,
+    datagram: Vec<u8>,
+    sequence_number: u32,
+}
+
+/// How a listing went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DumpReport {
+    /// Entries that were handed on.
+    pub entries: u64,
+    /// Messages that could not be read.
+    pub decode_errors: u64,
+    /// How long it took, from the request to the end of the answer.
+    pub duration: Duration,
+    /// The kernel says that the table changed so that entries may be missing or repeated.
+    pub interrupted: bool,
+}
+
+impl DumpSocket {
+    /// Opens a socket in a namespace; it stays bound to it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConntrackSocketError`].
+    pub fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
+        let socket = socket::open_in(namespace)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))
+            .map_err(|errno| ConntrackSocketError::Open(errno.into()))?;
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES), sequence_number: 0 })
+    }
+
+    /// Lists the table and calls `each` with every entry; blocks until the end.
+    ///
+    /// The kernel leaves out entries that have expired, and frees them on the way, and those that wait for
+    /// their first packet to leave; `nf_conntrack_count` counts both. Entries that come or go meanwhile may
+    /// or may not be listed, and a change of the number of buckets can repeat or skip entries.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused or stopped. Some entries may have been handed on by then; open another socket.
+    pub fn dump(
+        &mut self,
+        mut each: impl FnMut(&Entry),
+    ) -> Result<DumpReport, ConntrackSocketError> {
+        let mut entries = 0;
+        let answer = self.ask(Request::Entries, |content| {
+            if let Content::Entry(entry) = content {
+                entries += 1;
+                each(&entry);
+            }
+        })?;
+        let Answer { decode_errors, duration, interrupted } = answer;
+        Ok(DumpReport { entries, decode_errors, duration, interrupted })
+    }
+
+    /// Sends a request and calls `each` with what every message of the answer says.
+    pub(super) fn ask(
+        &mut self,
+        request: Request,
+        mut each: impl FnMut(Content<'_>),
+    ) -> Result<Answer, ConntrackSocketError> {
+        let start = Instant::now();
+        self.sequence_number = self.sequence_number.wrapping_add(1);
+        let bytes = request.to_bytes(self.sequence_number);
+        self.socket.send(&bytes, 0).map_err(ConntrackSocketError::Send)?;
+        let mut answer = Answer { decode_errors: 0, duration: Duration::ZERO, interrupted: false };
+        loop {
+            let datagram = socket::receive(&self.socket, &mut self.datagram)
+                .map_err(ConntrackSocketError::Receive)?;
+            answer.decode_errors += u64::from(datagram == Datagram::CutOff);
+            for message in messages(&self.datagram) {
+                let Ok(message) = message else {
+                    answer.decode_errors += 1;
+                    continue;
+                };
+                // The rest of an answer that was given up is not this one's.
+                if message.sequence_number != self.sequence_number {
+                    continue;
+                }
+                answer.interrupted |= message.interrupted;
+                match message.content {
+                    Content::Done(0) => {
+                        answer.duration = start.elapsed();
+                        return Ok(answer);
+                    }
+                    Content::Done(errno) | Content::Refused(errno) => {
+                        return Err(ConntrackSocketError::refused(errno));
+                    }
+                    content => each(content),
+                }
+            }
+        }
+    }
+}
+
+/// How an answer went.
+pub(super) struct Answer {
+    pub(super) decode_errors: u64,
+    pub(super) duration: Duration,
+    pub(super) interrupted: bool,
+}

@@ -1,0 +1,8 @@
+//! Reads of the machine, through /proc and /sys alone; nothing here changes anything or makes the kernel load a module.
+
+pub mod memory;
+pub mod modules;
+pub mod namespace;
+pub mod namespace_list;
+pub mod statistics;
+pub mod sysctl;

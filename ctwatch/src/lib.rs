@@ -1,0 +1,17 @@
+//! ctwatch: who fills the connection-tracking table of a Linux NAT gateway.
+//!
+//! One way: the kernel's hooks count, [`collect`] reads, [`model`] computes, [`session`] hands over
+//! snapshots, [`command`] prints them. See ARCHITECTURE.md.
+
+pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod command;
+pub mod conntrack;
+pub mod exit;
+pub mod host;
+pub mod model;
+pub mod output;
+pub mod privilege;
+pub mod probe;
+pub mod session;

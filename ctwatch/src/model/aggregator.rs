@@ -1,0 +1,318 @@
+//! The one owner of state: takes observations in, gives one snapshot for each interval.
+//!
+//! It keeps one network namespace and knows no clock, file or socket.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
+
+use super::{
+    baseline::Baseline,
+    counters::Counters,
+    event::Event,
+    loss::{Hop, Loss},
+    mode::Mode,
+    moment::Moment,
+    observation::{Observation, TableReading},
+    ranking::{Previous, SortBy, rank},
+    rows::RowReading,
+    seen_by_netlink::SeenByNetlink,
+    snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table, WitnessTotals},
+    suppressed::{Ending, Suppressed},
+};
+
+/// What bounds a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many sources are listed one by one.
+    pub listed_sources: usize,
+    /// By what they are ordered.
+    pub sort_by: SortBy,
+    /// How many events one snapshot has at most.
+    pub events: usize,
+    /// How many sources are remembered in user space, beyond those that have a row in the kernel.
+    pub remembered_sources: usize,
+}
+
+/// The state of one network namespace.
+#[derive(Debug)]
+pub struct Aggregator {
+    netns: u32,
+    limits: Limits,
+    mode: Arc<Mode>,
+    started: Moment,
+    before: RowReading,
+    after: RowReading,
+    baseline: Baseline,
+    released: HashMap<SourceKey, Counters>,
+    released_rest: Counters,
+    netlink: SeenByNetlink,
+    table: TableReading,
+    kernel_at_start: Option<KernelStatistics>,
+    kernel: KernelStatistics,
+    suppressed: Suppressed,
+    events: Vec<Event>,
+    loss: Loss,
+    previous: Option<Previous>,
+    churn: u64,
+    churn_in_interval: u64,
+}
+
+impl Aggregator {
+    /// Starts with nothing known of the namespace with this inode number.
+    pub fn new(netns: u32, limits: Limits, mode: Arc<Mode>, started: Moment) -> Self {
+        Self {
+            netns,
+            limits,
+            mode,
+            started,
+            before: RowReading::default(),
+            after: RowReading::default(),
+            baseline: Baseline::default(),
+            released: HashMap::new(),
+            released_rest: Counters::default(),
+            netlink: SeenByNetlink::new(limits.remembered_sources),
+            table: TableReading::default(),
+            kernel_at_start: None,
+            kernel: KernelStatistics::default(),
+            suppressed: Suppressed::default(),
+            events: Vec::new(),
+            loss: Loss::default(),
+            previous: None,
+            churn: 0,
+            churn_in_interval: 0,
+        }
+    }
+
+    /// Takes in one observation.
+    pub fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Rows { before, after } => {
+                self.before = before;
+                self.after = after;
+                self.baseline.follow(&self.after);
+            }
+            Observation::Table(reading) => self.table = reading,
+            Observation::Kernel(now) => {
+                let start = *self.kernel_at_start.get_or_insert(now);
+                self.kernel = now.since(&start);
+            }
+            Observation::Census(census) => self.baseline.reconcile(self.netns, &census),
+            Observation::Held(held) => self.netlink.held(held),
+            Observation::Began(source) => self.netlink.began(source),
+            Observation::Ended(source) => self.netlink.ended(source),
+            Observation::Event(event) => {
+                if event.netns == self.netns {
+                    self.keep_event(event);
+                }
+            }
+            Observation::RowReleased(row) => self.release(&row),
+            Observation::Mode(mode) => self.mode = mode,
+            Observation::Lost(hop, lost) => self.loss.count(hop, lost),
+        }
+    }
+
+    /// Closes the interval that ends at `now`.
+    pub fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
+        let churn = self.after.total(self.netns).churn();
+        self.churn_in_interval = churn.abs_diff(self.churn);
+        self.churn = churn;
+        let rows = if self.mode.counts_in_kernel() {
+            self.counted_in_kernel()
+        } else {
+            self.seen_by_netlink()
+        };
+        let interval_s = now
+            .since(self.previous.as_ref().map_or(self.started, |last| last.moment))
+            .as_secs_f64();
+        let (sources, others, totals) =
+            rank(rows, &self.limits, self.previous.as_ref(), interval_s);
+        let mut events = std::mem::take(&mut self.events);
+        self.suppressed.tell(
+            self.netns,
+            &self.before,
+            &self.after,
+            now.wall_ns,
+            ending,
+            &mut events,
+        );
+        let snapshot = Snapshot {
+            wall_ns: now.wall_ns,
+            netns: self.netns,
+            interval_s,
+            table: self.table_now(interval_s),
+            drift_entries: self.drift(),
+            witness: self.witness(),
+            loss: self.loss_now(),
+            kernel: self.kernel,
+            mode: Arc::clone(&self.mode),
+            events,
+            sources: sources.numbers,
+            others,
+            totals,
+        };
+        self.previous =
+            Some(Previous { moment: now, entries: self.table.entries, counts: sources.counts });
+        snapshot
+    }
+
+    /// Whether a dump of the table would make the numbers better: some source is not settled, or the sum
+    /// over the sources has drifted from the kernel's count.
+    pub fn needs_census(&self) -> bool {
+        self.baseline.is_unsettled() || self.drift().is_some_and(|drift| drift != 0)
+    }
+
+    /// Whether the sum over the sources is so far from the kernel's count that it cannot be what is under way.
+    pub fn has_drifted_far(&self) -> bool {
+        let far = (self.table.entries / 100).max(16);
+        self.drift().is_some_and(|drift| drift.unsigned_abs() > far)
+    }
+
+    /// Whether nothing came or went in the last interval.
+    pub fn is_quiet(&self) -> bool {
+        self.churn_in_interval == 0
+    }
+
+    /// Entries that a key holds, by a reading of the rows.
+    pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
+        self.baseline.held_before(key) + counters.balance()
+    }
+
+    fn keep_event(&mut self, event: Event) {
+        if self.events.len() < self.limits.events {
+            self.events.push(event);
+        } else {
+            self.loss.count(Hop::EventsDropped, 1);
+        }
+    }
+
+    fn release(&mut self, row: &Row) {
+        let counters = Counters::from_row(&row.counters);
+        let room = self.released.len() < self.limits.remembered_sources;
+        match self.released.get_mut(&row.key) {
+            Some(kept) => kept.add(&counters),
+            None if room => drop(self.released.insert(row.key, counters)),
+            None => self.released_rest.add(&counters),
+        }
+        self.before.rows.remove(&row.key);
+        self.after.rows.remove(&row.key);
+        self.baseline.carry(&row.key, counters.balance());
+        self.suppressed.release(&row.key, counters.suppressed());
+    }
+
+    fn counted_in_kernel(&self) -> Vec<SourceNumbers> {
+        let mut keys: HashSet<&SourceKey> =
+            self.after.rows.keys().filter(|key| key.netns == self.netns).collect();
+        keys.extend(self.baseline.sources());
+        keys.extend(self.released.keys());
+        let mut rows: Vec<SourceNumbers> = keys
+            .into_iter()
+            .map(|key| {
+                let now = self.after.counters(key);
+                let mut ever = self.released.get(key).copied().unwrap_or_default();
+                ever.add(&now);
+                numbers(Some(*key), self.held(key, &now), &ever)
+            })
+            .collect();
+        let mut nobody = self.released_rest;
+        nobody.add(&self.after.unattributed);
+        if !nobody.is_zero() {
+            rows.push(numbers(None, self.after.unattributed.balance(), &nobody));
+        }
+        rows
+    }
+
+    fn seen_by_netlink(&mut self) -> Vec<SourceNumbers> {
+        self.netlink.numbers(self.netns, &self.after, self.kernel.drop, &self.mode)
+    }
+
+    fn drift(&self) -> Option<i64> {
+        if !self.mode.counts_in_kernel() {
+            return None;
+        }
+        let before_start: i64 =
+            self.baseline.sources().map(|key| self.baseline.held_before(key)).sum();
+        let sum = |reading: &RowReading| {
+            before_start + reading.total(self.netns).balance() + reading.unattributed.balance()
+        };
+        let (a, b) = (sum(&self.before), sum(&self.after));
+        let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
+        Some(if count < a.min(b) {
+            a.min(b) - count
+        } else if count > a.max(b) {
+            a.max(b) - count
+        } else {
+            0
+        })
+    }
+
+    fn table_now(&self, interval_s: f64) -> Table {
+        let TableReading { entries, limit, buckets, memory_bytes } = self.table;
+        let growth_per_s = self
+            .previous
+            .as_ref()
+            .filter(|_| interval_s > 0.0)
+            .map(|last| (entries as f64 - last.entries as f64) / interval_s);
+        let time_to_full_s = match (limit, growth_per_s) {
+            (Some(limit), Some(growth)) if growth > 0.0 => {
+                Some(limit.saturating_sub(entries) as f64 / growth)
+            }
+            _ => None,
+        };
+        let utilization =
+            limit.filter(|limit| *limit > 0).map(|limit| entries as f64 / limit as f64);
+        Table { entries, limit, buckets, utilization, memory_bytes, growth_per_s, time_to_full_s }
+    }
+
+    fn witness(&self) -> Option<WitnessTotals> {
+        if !self.mode.counts_in_kernel() {
+            return None;
+        }
+        let attempts = self.after.witness(Witness::Attempts);
+        let refused = self.after.witness(Witness::Refused);
+        let ended = self.after.witness(Witness::Ended);
+        let mut rows = self.after.grand_total();
+        rows.add(&self.released_rest);
+        for released in self.released.values() {
+            rows.add(released);
+        }
+        let counted = i128::from(rows.attempts) + i128::from(rows.refused) + i128::from(rows.ended);
+        let witnessed = i128::from(attempts) + i128::from(refused) + i128::from(ended);
+        Some(WitnessTotals {
+            new: attempts.saturating_sub(refused),
+            refused,
+            ended,
+            difference: i64::try_from(counted - witnessed).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn loss_now(&self) -> Loss {
+        let in_kernel = self.mode.counts_in_kernel();
+        let map_full = || {
+            let widened = self.after.rows.iter().filter(|(key, _)| !key.is_address());
+            widened.map(|(_, counters)| counters.attempts).sum()
+        };
+        Loss {
+            ring_full: self.mode.sees_refusals().then(|| self.after.witness(Witness::EventsLost)),
+            map_full: in_kernel.then(map_full),
+            requester_unknown: in_kernel.then(|| self.after.witness(Witness::RequesterUnknown)),
+            unreadable: in_kernel.then(|| self.after.witness(Witness::Unreadable)),
+            ..self.loss
+        }
+    }
+}
+
+/// The numbers of one row of output.
+fn numbers(key: Option<SourceKey>, held: i64, counters: &Counters) -> SourceNumbers {
+    SourceNumbers {
+        key,
+        entries: Some(u64::try_from(held).unwrap_or(0)),
+        new: Some(counters.new_entries()),
+        refused: Some(counters.refused),
+        ended: Some(counters.ended),
+        ..SourceNumbers::default()
+    }
+}

@@ -1,0 +1,136 @@
+//! From the bytes of the ring buffer to an event. Any bytes are an answer; none is a panic.
+
+use ctwatch_common::{
+    event::{EventRecord, KIND_REFUSED_TABLE_FULL},
+    source::SourceKey,
+};
+use zerocopy::FromBytes;
+
+use super::{
+    event::{Event, EventKind},
+    moment::Moment,
+    protocol, source,
+};
+
+/// Why bytes were not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The record has another length than this program's kernel side writes.
+    #[error("a record of {0} bytes where {expected} were expected", expected = ctwatch_common::event::EVENT_BYTES)]
+    Length(usize),
+    /// The kind is none that this program knows.
+    #[error("an event of the unknown kind {0}")]
+    Kind(u8),
+    /// The address family is neither IPv4 nor IPv6.
+    #[error("an event of the unknown address family {0}")]
+    Family(u16),
+}
+
+/// Decodes one record; `now` relates the kernel's clock to the wall's.
+///
+/// # Errors
+///
+/// Says what is wrong with the bytes; the record is to be counted as a decode error and passed over.
+pub fn decode(bytes: &[u8], now: Moment) -> Result<Event, DecodeError> {
+    let record =
+        EventRecord::read_from_bytes(bytes).map_err(|_| DecodeError::Length(bytes.len()))?;
+    let kind = match record.kind {
+        KIND_REFUSED_TABLE_FULL => EventKind::RefusedTableFull,
+        other => return Err(DecodeError::Kind(other)),
+    };
+    let source = SourceKey::of_address(record.netns, record.family, record.protocol, record.source)
+        .ok_or(DecodeError::Family(record.family))?;
+    let ports = protocol::has_ports(record.protocol);
+    Ok(Event {
+        wall_ns: now.wall_of(record.time_ns),
+        netns: record.netns,
+        kind,
+        source,
+        protocol: record.protocol,
+        source_port: ports.then_some(record.source_port),
+        destination: source::address(record.family, &record.destination),
+        destination_port: ports.then_some(record.destination_port),
+        suppressed: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    const NOW: Moment = Moment { monotonic_ns: 1_000, wall_ns: 5_000 };
+
+    fn record() -> EventRecord {
+        let mut record = EventRecord {
+            time_ns: 400,
+            netns: 77,
+            source_port: 4000,
+            destination_port: 53,
+            family: 2,
+            protocol: 17,
+            kind: KIND_REFUSED_TABLE_FULL,
+            ..EventRecord::default()
+        };
+        record.source[..4].copy_from_slice(&[10, 0, 1, 2]);
+        record.destination[..4].copy_from_slice(&[192, 0, 2, 1]);
+        record
+    }
+
+    #[test]
+    fn a_refusal_is_decoded_whole() {
+        let event = decode(record().as_bytes(), NOW).unwrap();
+        assert_eq!(
+            event,
+            Event {
+                wall_ns: 4_400,
+                netns: 77,
+                kind: EventKind::RefusedTableFull,
+                source: source::key(77, "10.0.1.2".parse().unwrap(), 17),
+                protocol: 17,
+                source_port: Some(4000),
+                destination: Some("192.0.2.1".parse().unwrap()),
+                destination_port: Some(53),
+                suppressed: 0,
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_event_is_an_error() {
+        let bad_kind = EventRecord { kind: 200, ..record() };
+        let bad_family = EventRecord { family: 7, ..record() };
+        assert_eq!(decode(bad_kind.as_bytes(), NOW), Err(DecodeError::Kind(200)));
+        assert_eq!(decode(bad_family.as_bytes(), NOW), Err(DecodeError::Family(7)));
+        assert_eq!(decode(&[0; 12], NOW), Err(DecodeError::Length(12)));
+    }
+
+    #[test]
+    fn an_icmp_event_has_no_ports() {
+        let icmp = EventRecord { protocol: 1, ..record() };
+        let event = decode(icmp.as_bytes(), NOW).unwrap();
+        assert_eq!((event.source_port, event.destination_port), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..128), monotonic_ns: u64) {
+            let _ = decode(&bytes, Moment { monotonic_ns, wall_ns: 0 });
+        }
+
+        #[test]
+        fn every_record_of_a_known_kind_and_family_is_an_event(
+            bytes in proptest::collection::vec(any::<u8>(), 54), v4: bool,
+        ) {
+            let mut bytes = bytes;
+            bytes.extend([17, KIND_REFUSED_TABLE_FULL]);
+            let family = if v4 { 2_u16 } else { 10 };
+            bytes[52..54].copy_from_slice(&family.to_ne_bytes());
+            let event = decode(&bytes, NOW).unwrap();
+            prop_assert_eq!(event.source.family, family);
+            prop_assert_eq!(event.destination.map(|address| address.is_ipv4()), Some(v4));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The one table of what every number is called, in what unit, and what it means.
+//!
+//! JSON, the text table and the documentation read it, so they cannot disagree.
+
+use super::{
+    loss::Loss,
+    snapshot::{KernelStatistics, SourceNumbers, Table, WitnessTotals},
+};
+
+/// A number to be written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A count.
+    Count(u64),
+    /// A difference.
+    Difference(i64),
+    /// A ratio, rate or time.
+    Real(f64),
+    /// What the mode cannot see: `null`, never 0.
+    Unknown,
+}
+
+/// One field of a `T`.
+#[derive(Debug)]
+pub struct Field<T: 'static> {
+    /// The key in JSON.
+    pub name: &'static str,
+    /// The unit, in the plural where it is a count.
+    pub unit: &'static str,
+    /// What it means, in one sentence.
+    pub help: &'static str,
+    /// The number itself.
+    pub value: fn(&T) -> Value,
+}
+
+/// The fields of the table as a whole.
+pub const TABLE: &[Field<Table>] = &[
+    Field {
+        name: "entries",
+        unit: "entries",
+        help: "entries in the table now (nf_conntrack_count)",
+        value: |t| Value::Count(t.entries),
+    },
+    Field {
+        name: "limit",
+        unit: "entries",
+        help: "entries that fit (nf_conntrack_max); null if unlimited",
+        value: |t| count(t.limit),
+    },
+    Field {
+        name: "buckets",
+        unit: "buckets",
+        help: "hash buckets (nf_conntrack_buckets)",
+        value: |t| count(t.buckets),
+    },
+    Field {
+        name: "utilization",
+        unit: "ratio",
+        help: "entries by limit; null if unlimited",
+        value: |t| real(t.utilization),
+    },
+    Field {
+        name: "memory_bytes",
+        unit: "bytes",
+        help: "memory of entries and buckets, extensions not included",
+        value: |t| count(t.memory_bytes),
+    },
+    Field {
+        name: "growth_per_s",
+        unit: "entries per second",
+        help: "change of entries over the last interval",
+        value: |t| real(t.growth_per_s),
+    },
+    Field {
+        name: "time_to_full_s",
+        unit: "seconds",
+        help: "time until the table is full at this growth; null unless growing",
+        value: |t| real(t.time_to_full_s),
+    },
+];
+
+/// The fields of a source that are counts of what it held, made or lost; totals have those with `in_totals`.
+pub const SOURCE: &[Field<SourceNumbers>] = &[
+    Field {
+        name: "entries",
+        unit: "entries",
+        help: "entries held now, those from before the start included",
+        value: |s| count(s.entries),
+    },
+    Field {
+        name: "new",
+        unit: "entries",
+        help: "entries made since the start",
+        value: |s| count(s.new),
+    },
+    Field {
+        name: "refused",
+        unit: "packets",
+        help: "packets refused an entry since the start because the table was full",
+        value: |s| count(s.refused),
+    },
+    Field {
+        name: "evicted",
+        unit: "entries",
+        help: "entries thrown out for others while the table was full; not counted yet",
+        value: |_| Value::Unknown,
+    },
+    Field {
+        name: "evictions_caused",
+        unit: "entries",
+        help: "entries of anybody thrown out for this source; not counted yet",
+        value: |_| Value::Unknown,
+    },
+    Field {
+        name: "insert_failed",
+        unit: "packets",
+        help: "packets whose entry could not be inserted; not counted yet",
+        value: |_| Value::Unknown,
+    },
+    Field {
+        name: "ended",
+        unit: "entries",
+        help: "entries gone since the start, whatever the reason",
+        value: |s| count(s.ended),
+    },
+    Field {
+        name: "new_per_s",
+        unit: "entries per second",
+        help: "entries made in the last interval",
+        value: |s| real(s.new_per_s),
+    },
+    Field {
+        name: "refused_per_s",
+        unit: "packets per second",
+        help: "packets refused in the last interval",
+        value: |s| real(s.refused_per_s),
+    },
+];
+
+/// The kernel's own statistics.
+pub const KERNEL: &[Field<KernelStatistics>] = &[
+    Field {
+        name: "found",
+        unit: "tuples",
+        help: "tuples that NAT wanted and found taken",
+        value: |k| count(k.found),
+    },
+    Field {
+        name: "invalid",
+        unit: "packets",
+        help: "packets that belong to no entry and can make none",
+        value: |k| count(k.invalid),
+    },
+    Field {
+        name: "insert",
+        unit: "entries",
+        help: "entries inserted by ctnetlink or BPF, not by packets",
+        value: |k| count(k.insert),
+    },
+    Field {
+        name: "insert_failed",
+        unit: "entries",
+        help: "entries that could not be inserted when they were confirmed",
+        value: |k| count(k.insert_failed),
+    },
+    Field {
+        name: "drop",
+        unit: "packets",
+        help: "packets conntrack dropped: table full, no memory, unresolved clash, protocol",
+        value: |k| count(k.drop),
+    },
+    Field {
+        name: "early_drop",
+        unit: "entries",
+        help: "entries thrown out for a packet while the table was full",
+        value: |k| count(k.early_drop),
+    },
+    Field {
+        name: "icmp_error",
+        unit: "packets",
+        help: "ICMP errors that could not be handled",
+        value: |k| count(k.icmp_error),
+    },
+    Field {
+        name: "expect_new",
+        unit: "connections",
+        help: "expected connections that came",
+        value: |k| count(k.expect_new),
+    },
+    Field {
+        name: "expect_create",
+        unit: "expectations",
+        help: "expectations made by helpers",
+        value: |k| count(k.expect_create),
+    },
+    Field {
+        name: "expect_delete",
+        unit: "expectations",
+        help: "expectations removed",
+        value: |k| count(k.expect_delete),
+    },
+    Field {
+        name: "search_restart",
+        unit: "look-ups",
+        help: "look-ups begun again because the chain had changed",
+        value: |k| count(k.search_restart),
+    },
+    Field {
+        name: "clash_resolve",
+        unit: "clashes",
+        help: "clashes between two packets of one flow that were resolved",
+        value: |k| count(k.clash_resolve),
+    },
+    Field {
+        name: "chaintoolong",
+        unit: "entries",
+        help: "entries not inserted because the hash chain was too long",
+        value: |k| count(k.chaintoolong),
+    },
+];
+
+/// What was lost.
+pub const LOSS: &[Field<Loss>] = &[
+    Field {
+        name: "ring_full",
+        unit: "events",
+        help: "refusals whose event found the ring buffer full",
+        value: |l| count(l.ring_full),
+    },
+    Field {
+        name: "map_full",
+        unit: "packets",
+        help: "attempts counted under a prefix because there was no row for the source",
+        value: |l| count(l.map_full),
+    },
+    Field {
+        name: "probe_missed",
+        unit: "calls",
+        help: "calls that a probe missed; null where the kernel does not tell",
+        value: |l| count(l.probe_missed),
+    },
+    Field {
+        name: "requester_unknown",
+        unit: "packets",
+        help: "refusals whose packet could not be told",
+        value: |l| count(l.requester_unknown),
+    },
+    Field {
+        name: "unreadable",
+        unit: "calls",
+        help: "calls whose arguments could not be read",
+        value: |l| count(l.unreadable),
+    },
+    Field {
+        name: "decode_errors",
+        unit: "records",
+        help: "records or messages that could not be decoded",
+        value: |l| Value::Count(l.decode_errors),
+    },
+    Field {
+        name: "events_dropped",
+        unit: "events",
+        help: "events left out because one interval had too many",
+        value: |l| Value::Count(l.events_dropped),
+    },
+    Field {
+        name: "skipped_ticks",
+        unit: "intervals",
+        help: "intervals without a line because the reader was too slow",
+        value: |l| Value::Count(l.skipped_ticks),
+    },
+    Field {
+        name: "netlink_overruns",
+        unit: "overruns",
+        help: "times that ctnetlink could not deliver (ENOBUFS)",
+        value: |l| Value::Count(l.netlink_overruns),
+    },
+];
+
+/// The per-CPU totals.
+pub const WITNESS: &[Field<WitnessTotals>] = &[
+    Field {
+        name: "new",
+        unit: "entries",
+        help: "entries made in all namespaces, counted without the rows",
+        value: |w| Value::Count(w.new),
+    },
+    Field {
+        name: "refused",
+        unit: "packets",
+        help: "packets refused in all namespaces, counted without the rows",
+        value: |w| Value::Count(w.refused),
+    },
+    Field {
+        name: "ended",
+        unit: "entries",
+        help: "entries gone in all namespaces, counted without the rows",
+        value: |w| Value::Count(w.ended),
+    },
+    Field {
+        name: "difference",
+        unit: "counts",
+        help: "what the rows of all namespaces have more than the per-CPU totals; 0 when nothing is under way",
+        value: |w| Value::Difference(w.difference),
+    },
+];
+
+fn count(value: Option<u64>) -> Value {
+    value.map_or(Value::Unknown, Value::Count)
+}
+
+fn real(value: Option<f64>) -> Value {
+    value.map_or(Value::Unknown, Value::Real)
+}

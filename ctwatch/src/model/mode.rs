@@ -1,0 +1,54 @@
+//! How the numbers come about, and what cannot be seen.
+
+/// What a hook stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// A kprobe, or a kprobe and a kretprobe.
+    Kprobe,
+    /// A BTF tracepoint on dropped packets.
+    TracepointBtf,
+    /// Dumps of the table and its events over ctnetlink.
+    Netlink,
+    /// Counters in /proc only.
+    Procfs,
+    /// Nothing: what this hook would tell is not known.
+    None,
+}
+
+impl Rung {
+    /// The rung's name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kprobe => "kprobe",
+            Self::TracepointBtf => "tp_btf",
+            Self::Netlink => "netlink",
+            Self::Procfs => "procfs",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The way in which each thing is seen, and what is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// How entries asked for are seen.
+    pub alloc: Rung,
+    /// How refusals are seen.
+    pub early_drop: Rung,
+    /// How the ends of entries are seen.
+    pub free: Rung,
+    /// One sentence for each thing that cannot be seen: what, why, and what to do.
+    pub degraded: Vec<String>,
+}
+
+impl Mode {
+    /// Whether every count is made by hooks in the kernel.
+    pub fn counts_in_kernel(&self) -> bool {
+        self.alloc == Rung::Kprobe && self.free == Rung::Kprobe
+    }
+
+    /// Whether refusals are seen packet by packet.
+    pub fn sees_refusals(&self) -> bool {
+        matches!(self.early_drop, Rung::Kprobe | Rung::TracepointBtf)
+    }
+}

@@ -1,0 +1,131 @@
+//! Which sources are listed, in what order, and the sum over those that are not.
+
+use std::{cmp::Ordering, collections::HashMap};
+
+use ctwatch_common::source::SourceKey;
+
+use super::{aggregator::Limits, moment::Moment, snapshot::SourceNumbers, source};
+
+/// What sources are ordered by, the largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortBy {
+    /// Entries held now.
+    Entries,
+    /// Entries made in the last interval.
+    New,
+    /// Packets refused in the last interval.
+    Refused,
+}
+
+/// What the next interval has to know of this one.
+#[derive(Debug)]
+pub struct Previous {
+    /// When this interval ended.
+    pub moment: Moment,
+    /// Entries in the table then.
+    pub entries: u64,
+    /// Entries made and packets refused until then, by source; `None` for what belongs to nobody.
+    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
+}
+
+/// The listed sources, and the counts of all.
+#[derive(Debug)]
+pub struct Ranked {
+    /// The numbers of the listed sources, in order.
+    pub numbers: Vec<SourceNumbers>,
+    /// See [`Previous::counts`].
+    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
+}
+
+/// Orders the rows and splits them into those that are listed and the sum of the others; the third value is
+/// the sum of all, added up independently of the split.
+pub fn rank(
+    mut rows: Vec<SourceNumbers>,
+    limits: &Limits,
+    previous: Option<&Previous>,
+    interval_s: f64,
+) -> (Ranked, SourceNumbers, SourceNumbers) {
+    let mut counts = HashMap::with_capacity(rows.len());
+    for row in &mut rows {
+        let now = (row.new.unwrap_or(0), row.refused.unwrap_or(0));
+        let before = previous.and_then(|last| last.counts.get(&row.key)).copied().unwrap_or((0, 0));
+        let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / interval_s;
+        if interval_s > 0.0 {
+            row.new_per_s = row.new.map(|_| per_s(now.0, before.0));
+            row.refused_per_s = row.refused.map(|_| per_s(now.1, before.1));
+        }
+        counts.insert(row.key, now);
+    }
+    let mut totals = SourceNumbers::default();
+    rows.iter().for_each(|row| totals.include(row));
+    rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
+    let mut others = SourceNumbers::default();
+    let mut numbers = Vec::with_capacity(limits.listed_sources.min(rows.len()));
+    for row in rows {
+        if row.key.is_some() && numbers.len() < limits.listed_sources {
+            numbers.push(row);
+        } else {
+            others.include(&row);
+        }
+    }
+    others.fill_like(&totals);
+    (Ranked { numbers, counts }, others, totals)
+}
+
+fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
+    let by_entries = b.entries.cmp(&a.entries);
+    let by_rate = descending(a.new_per_s, b.new_per_s);
+    let first = match sort_by {
+        SortBy::Entries => by_entries.then(by_rate),
+        SortBy::New => by_rate.then(b.new.cmp(&a.new)).then(by_entries),
+        SortBy::Refused => descending(a.refused_per_s, b.refused_per_s)
+            .then(b.refused.cmp(&a.refused))
+            .then(by_entries)
+            .then(by_rate),
+    };
+    // The rest is only to make the order the same every time.
+    first.then_with(|| b.new.cmp(&a.new)).then_with(|| name(a).cmp(&name(b)))
+}
+
+fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
+    b.unwrap_or(0.0).total_cmp(&a.unwrap_or(0.0))
+}
+
+fn name(row: &SourceNumbers) -> Option<(SourceKey, String)> {
+    row.key.map(|key| (key, source::text(&key)))
+}
+
+impl SourceNumbers {
+    /// Adds another row to this sum. What is not known of one is not part of the sum.
+    pub fn include(&mut self, other: &Self) {
+        add(&mut self.entries, other.entries);
+        add(&mut self.new, other.new);
+        add(&mut self.refused, other.refused);
+        add(&mut self.ended, other.ended);
+        add_rate(&mut self.new_per_s, other.new_per_s);
+        add_rate(&mut self.refused_per_s, other.refused_per_s);
+    }
+
+    /// Says zero instead of "not known" for what the whole knows and this part of it has nothing of.
+    fn fill_like(&mut self, whole: &Self) {
+        let zero = |part: &mut Option<u64>, whole: Option<u64>| *part = part.or(whole.map(|_| 0));
+        zero(&mut self.entries, whole.entries);
+        zero(&mut self.new, whole.new);
+        zero(&mut self.refused, whole.refused);
+        zero(&mut self.ended, whole.ended);
+        self.new_per_s = self.new_per_s.or(whole.new_per_s.map(|_| 0.0));
+        self.refused_per_s = self.refused_per_s.or(whole.refused_per_s.map(|_| 0.0));
+    }
+}
+
+fn add(sum: &mut Option<u64>, more: Option<u64>) {
+    if let Some(more) = more {
+        *sum = Some(sum.unwrap_or(0).saturating_add(more));
+    }
+}
+
+fn add_rate(sum: &mut Option<f64>, more: Option<f64>) {
+    if let Some(more) = more {
+        *sum = Some(sum.unwrap_or(0.0) + more);
+    }
+}

@@ -1,0 +1,55 @@
+//! How a source is written: an address, a prefix in CIDR form, or `other` for a whole namespace.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ctwatch_common::source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey};
+
+/// The address in `bytes`, which has it as `union nf_inet_addr`: network byte order, IPv4 in the first four.
+/// `None` for a family that is neither IPv4 nor IPv6.
+pub fn address(family: u16, bytes: &[u8; 16]) -> Option<IpAddr> {
+    match family {
+        FAMILY_IPV4 => {
+            let [a, b, c, d, ..] = *bytes;
+            Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+        }
+        FAMILY_IPV6 => Some(IpAddr::V6(Ipv6Addr::from(*bytes))),
+        _ => None,
+    }
+}
+
+/// The key of one address and protocol in the namespace `netns`.
+pub fn key(netns: u32, source: IpAddr, protocol: u8) -> SourceKey {
+    let (family, prefix_length, address) = match source {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            (FAMILY_IPV4, 32, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        }
+        IpAddr::V6(v6) => (FAMILY_IPV6, 128, v6.octets()),
+    };
+    SourceKey { address, netns, family, protocol, prefix_length }
+}
+
+/// The text of a key: `10.0.1.2`, `10.0.1.0/24`, `2001:db8::/64`, or `other` for a whole namespace.
+pub fn text(key: &SourceKey) -> String {
+    match address(key.family, &key.address) {
+        Some(address) if key.is_address() => address.to_string(),
+        Some(address) => format!("{address}/{}", key.prefix_length),
+        None => "other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_written_as_addresses_and_prefixes() {
+        let v4 = key(1, "10.0.1.2".parse().unwrap(), 6);
+        let v6 = key(1, "2001:db8::7".parse().unwrap(), 6);
+        assert_eq!(text(&v4), "10.0.1.2");
+        assert_eq!(text(&v4.prefix()), "10.0.1.0/24");
+        assert_eq!(text(&v6), "2001:db8::7");
+        assert_eq!(text(&v6.prefix()), "2001:db8::/64");
+        assert_eq!(text(&v6.namespace()), "other");
+    }
+}

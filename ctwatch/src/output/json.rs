@@ -1,0 +1,104 @@
+//! Snapshots and events as JSON, one object a line, with the keys of the field tables in their order.
+
+use ctwatch_common::source::SourceKey;
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::{
+    event::Event,
+    fields::{self, Field, Value},
+    mode::Mode,
+    protocol,
+    snapshot::{Snapshot, SourceNumbers},
+    source,
+};
+
+/// The version of the format. Within it keys are added, never renamed or removed.
+const SCHEMA: u32 = 1;
+
+/// One line of `watch --json`, without the line's end.
+pub fn snapshot(snapshot: &Snapshot) -> String {
+    let sources: Vec<Json> = snapshot.sources.iter().map(source_object).collect();
+    let object = json!({
+        "schema": SCHEMA,
+        "ts": time(snapshot.wall_ns),
+        "netns": snapshot.netns,
+        "interval_s": number(snapshot.interval_s),
+        "table": object(fields::TABLE, &snapshot.table),
+        "totals": object(fields::SOURCE, &snapshot.totals),
+        "sources": sources,
+        "others": object(fields::SOURCE, &snapshot.others),
+        "kernel": object(fields::KERNEL, &snapshot.kernel),
+        "drift_entries": snapshot.drift_entries,
+        "witness": snapshot.witness.as_ref().map(|witness| object(fields::WITNESS, witness)),
+        "loss": object(fields::LOSS, &snapshot.loss),
+        "mode": mode(&snapshot.mode),
+    });
+    object.to_string()
+}
+
+/// One line of `events --json`, without the line's end.
+pub fn event(event: &Event) -> String {
+    let object = json!({
+        "schema": SCHEMA,
+        "ts": time(event.wall_ns),
+        "netns": event.netns,
+        "kind": event.kind.name(),
+        "reason": event.kind.reason(),
+        "source": source::text(&event.source),
+        "source_port": event.source_port,
+        "destination": event.destination.map(|destination| destination.to_string()),
+        "destination_port": event.destination_port,
+        "protocol": protocol_of(&event.source),
+        "suppressed": event.suppressed,
+    });
+    object.to_string()
+}
+
+/// A time as RFC 3339 has it, in UTC, to the millisecond.
+pub fn time(wall_ns: i128) -> String {
+    let timestamp = Timestamp::from_nanosecond(wall_ns).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{timestamp:.3}")
+}
+
+/// The name of a key's protocol; `any` for a key that stands for all of them.
+pub fn protocol_of(key: &SourceKey) -> String {
+    if key.family == 0 { "any".to_owned() } else { protocol::name(key.protocol).into_owned() }
+}
+
+fn source_object(numbers: &SourceNumbers) -> Json {
+    let mut source_object = Map::new();
+    if let Some(key) = &numbers.key {
+        source_object.insert("source".to_owned(), source::text(key).into());
+        source_object.insert("protocol".to_owned(), protocol_of(key).into());
+    }
+    source_object.extend(object(fields::SOURCE, numbers));
+    Json::Object(source_object)
+}
+
+fn mode(mode: &Mode) -> Json {
+    json!({
+        "alloc": mode.alloc.name(),
+        "early_drop": mode.early_drop.name(),
+        "free": mode.free.name(),
+        "degraded": mode.degraded,
+    })
+}
+
+fn object<T>(fields: &[Field<T>], of: &T) -> Map<String, Json> {
+    fields.iter().map(|field| (field.name.to_owned(), value((field.value)(of)))).collect()
+}
+
+fn value(value: Value) -> Json {
+    match value {
+        Value::Count(count) => count.into(),
+        Value::Difference(difference) => difference.into(),
+        Value::Real(real) => number(real),
+        Value::Unknown => Json::Null,
+    }
+}
+
+/// Three digits after the point: finer than anything that is measured here.
+fn number(real: f64) -> Json {
+    Json::from((real * 1000.0).round() / 1000.0)
+}

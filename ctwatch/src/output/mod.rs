@@ -1,0 +1,4 @@
+//! From a snapshot to what is printed. Nothing here computes a number or keeps one.
+
+pub mod json;
+pub mod text;

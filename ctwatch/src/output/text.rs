@@ -1,0 +1,141 @@
+//! A snapshot or an event as text for a person.
+
+use std::fmt::Write as _;
+
+use super::json::{protocol_of, time};
+use crate::model::{
+    event::Event,
+    fields::{self, Value},
+    snapshot::{Snapshot, SourceNumbers, Table},
+    source,
+};
+
+/// The table line, the sources, and the line that says what was lost; each line ends with a newline.
+pub fn snapshot(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ =
+        writeln!(text, "{}  {}", time(snapshot.wall_ns), table(&snapshot.table, &snapshot.totals));
+    let _ = writeln!(
+        text,
+        "{:<40} {:<8} {:>9} {:>10} {:>10} {:>10} {:>7}",
+        "SOURCE", "PROTOCOL", "HELD", "NEW/S", "REFUSED/S", "REFUSED", "SHARE"
+    );
+    for numbers in &snapshot.sources {
+        let (name, protocol) = numbers.key.as_ref().map_or_else(
+            || (String::new(), String::new()),
+            |key| (source::text(key), protocol_of(key)),
+        );
+        let _ = writeln!(text, "{}", row(&name, &protocol, numbers, &snapshot.table));
+    }
+    if snapshot.others != SourceNumbers::default() && !is_nothing(&snapshot.others) {
+        let _ = writeln!(text, "{}", row("others", "", &snapshot.others, &snapshot.table));
+    }
+    let _ = writeln!(text, "{}", trust(snapshot));
+    text
+}
+
+/// One line for an event, with its end.
+pub fn event(event: &Event) -> String {
+    let port = |port: Option<u16>| port.map_or(String::new(), |port| format!(" port {port}"));
+    let destination =
+        event.destination.map_or_else(|| "?".to_owned(), |address| address.to_string());
+    let more = match event.suppressed {
+        0 => String::new(),
+        more => format!("  (and {more} more)"),
+    };
+    format!(
+        "{}  {} ({})  {} {}{} > {}{}{}\n",
+        time(event.wall_ns),
+        event.kind.name(),
+        event.kind.reason().replace('_', " "),
+        protocol_of(&event.source),
+        source::text(&event.source),
+        port(event.source_port),
+        destination,
+        port(event.destination_port),
+        more
+    )
+}
+
+fn table(table: &Table, totals: &SourceNumbers) -> String {
+    let mut text = format!("table {}", table.entries);
+    if let Some(limit) = table.limit {
+        let _ = write!(text, "/{limit}");
+    }
+    if let Some(utilization) = table.utilization {
+        let _ = write!(text, " ({:.0} %)", utilization * 100.0);
+    }
+    if let Some(growth_per_s) = table.growth_per_s {
+        let _ = write!(text, "  {growth_per_s:+.0}/s");
+    }
+    if let Some(time_to_full_s) = table.time_to_full_s {
+        let _ = write!(text, "  full in {}", time_span(time_to_full_s));
+    }
+    match totals.refused_per_s {
+        Some(refused) if refused > 0.0 => {
+            let _ = write!(text, "  REFUSING {refused:.0}/s");
+        }
+        _ => {}
+    }
+    text
+}
+
+fn row(name: &str, protocol: &str, numbers: &SourceNumbers, table: &Table) -> String {
+    let share = numbers
+        .entries
+        .filter(|_| table.entries > 0)
+        .map(|held| format!("{:.1} %", held as f64 * 100.0 / table.entries as f64));
+    format!(
+        "{name:<40} {protocol:<8} {:>9} {:>10} {:>10} {:>10} {:>7}",
+        count(numbers.entries),
+        rate(numbers.new_per_s),
+        rate(numbers.refused_per_s),
+        count(numbers.refused),
+        share.unwrap_or_else(unknown),
+    )
+}
+
+/// What was lost, and how far the sum is from the kernel's count: whether the numbers can be trusted.
+fn trust(snapshot: &Snapshot) -> String {
+    let lost: Vec<String> = fields::LOSS
+        .iter()
+        .filter_map(|field| match (field.value)(&snapshot.loss) {
+            Value::Count(lost) if lost > 0 => Some(format!("{} {lost}", field.name)),
+            _ => None,
+        })
+        .collect();
+    let loss = if lost.is_empty() { "none".to_owned() } else { lost.join(", ") };
+    let drift = snapshot
+        .drift_entries
+        .map_or_else(|| "not known".to_owned(), |drift| format!("{drift} entries"));
+    let degraded = if snapshot.mode.degraded.is_empty() { "" } else { "  DEGRADED" };
+    format!("loss: {loss}  drift: {drift}{degraded}")
+}
+
+fn is_nothing(numbers: &SourceNumbers) -> bool {
+    [numbers.entries, numbers.new, numbers.refused, numbers.ended]
+        .iter()
+        .all(|count| count.unwrap_or(0) == 0)
+}
+
+fn count(count: Option<u64>) -> String {
+    count.map_or_else(unknown, |count| count.to_string())
+}
+
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(unknown, |rate| format!("{rate:.0}"))
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+fn time_span(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}

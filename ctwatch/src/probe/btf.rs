@@ -1,0 +1,316 @@
+//! A reader for the kernel's own description of its types (BTF), as far as offsets need it.
+//!
+//! The format is that of Documentation/bpf/btf.rst. Bytes are parsed with bounds checks; what does not
+//! parse is an error, never a panic.
+
+use std::{fs, io, path::Path};
+
+/// Why a type or member could not be found.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}; the kernel must be built with CONFIG_DEBUG_INFO_BTF")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are no BTF, or broken.
+    #[error("the BTF of this kernel is broken at {0}")]
+    Malformed(&'static str),
+    /// There is no such struct.
+    #[error("this kernel's BTF has no struct {0}")]
+    NoStruct(String),
+    /// The struct has no such member.
+    #[error("in this kernel struct {0} has no member {1}")]
+    NoMember(String, String),
+}
+
+/// The types of the kernel, or of a module on top of the kernel's.
+#[derive(Debug)]
+pub struct Btf {
+    data: Vec<u8>,
+    /// Where each type begins in `data`; the first is type 1.
+    types: Vec<usize>,
+    strings: std::ops::Range<usize>,
+}
+
+/// A type's place among the types; 0 is `void`.
+type TypeId = u32;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// `struct btf_type` without what follows it.
+const TYPE_BYTES: usize = 12;
+const MEMBER_BYTES: usize = 12;
+
+struct Type {
+    name: usize,
+    kind: u32,
+    has_bit_fields: bool,
+    members: usize,
+    size_or_type: u32,
+    rest: usize,
+}
+
+impl Btf {
+    /// Reads `/sys/kernel/btf/vmlinux`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has no BTF, or it cannot be read or parsed.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
+        let data = fs::read(path)
+            .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+        Self::parse(data)
+    }
+
+    /// Parses the bytes of a BTF that stands alone.
+    ///
+    /// # Errors
+    ///
+    /// If they are none.
+    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+        let word = |at| read_u32(&data, at).ok_or(BtfError::Malformed("its header"));
+        if word(0)? & 0xffff != 0xeb9f {
+            return Err(BtfError::Malformed("its magic number"));
+        }
+        let header = word(4)? as usize;
+        let section = |start: u32, length: u32| {
+            let start = header.checked_add(start as usize)?;
+            let range = start..start.checked_add(length as usize)?;
+            data.get(range.clone()).map(|_| range)
+        };
+        let type_section = section(word(8)?, word(12)?).ok_or(BtfError::Malformed("its types"))?;
+        let strings = section(word(16)?, word(20)?).ok_or(BtfError::Malformed("its strings"))?;
+        let mut types = Vec::new();
+        let mut at = type_section.start;
+        while at < type_section.end {
+            types.push(at);
+            let one = parse_type(&data, at).ok_or(BtfError::Malformed("a type"))?;
+            at = one.rest + rest_bytes(&one);
+        }
+        Ok(Self { data, types, strings })
+    }
+
+    /// The offset in bytes of a member of a struct, or of a member of a member.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such struct or member, or it is a bit field.
+    pub fn offset_of(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
+        let no_member = || BtfError::NoMember(structure.to_owned(), path.join("."));
+        let mut current =
+            self.struct_named(structure).ok_or_else(|| BtfError::NoStruct(structure.to_owned()))?;
+        let mut bits = 0;
+        for name in path {
+            let (member, offset_bits) = self.member(current, name).ok_or_else(no_member)?;
+            bits += offset_bits;
+            current = member;
+        }
+        if bits % 8 == 0 { Ok(bits / 8) } else { Err(no_member()) }
+    }
+
+    /// The value of one of an enum's names; `None` if no enum has it.
+    pub fn enum_value(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let one = self
+            .all()
+            .find(|one| one.kind == KIND_ENUM && self.name(one.name) == enumeration.as_bytes())?;
+        (0..one.members).map(|index| one.rest + index * 8).find_map(|at| {
+            let member_name = read_u32(&self.data, at)? as usize;
+            (self.name(member_name) == name.as_bytes())
+                .then(|| read_u32(&self.data, at + 4))
+                .flatten()
+        })
+    }
+
+    fn struct_named(&self, name: &str) -> Option<TypeId> {
+        let index = self
+            .all()
+            .position(|one| one.kind == KIND_STRUCT && self.name(one.name) == name.as_bytes())?;
+        TypeId::try_from(index + 1).ok()
+    }
+
+    /// A member's type and its offset in bits, also where it is in a struct or union without a name.
+    fn member(&self, structure: TypeId, name: &str) -> Option<(TypeId, u32)> {
+        let structure = self.resolve(structure)?;
+        if !matches!(structure.kind, KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        (0..structure.members).map(|index| structure.rest + index * MEMBER_BYTES).find_map(|at| {
+            let member_name = self.name(read_u32(&self.data, at)? as usize);
+            let member = read_u32(&self.data, at + 4)?;
+            let offset = read_u32(&self.data, at + 8)?;
+            let offset_bits = if structure.has_bit_fields { offset & 0x00ff_ffff } else { offset };
+            if member_name == name.as_bytes() {
+                Some((member, offset_bits))
+            } else if member_name.is_empty() {
+                self.member(member, name)
+                    .map(|(found, inner_bits)| (found, offset_bits + inner_bits))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The struct behind names and qualifiers, or the element of an array.
+    fn resolve(&self, id: TypeId) -> Option<Type> {
+        let mut one = self.type_of(id)?;
+        // No real chain is as long as this; a circle in broken bytes ends here.
+        for _ in 0..32 {
+            one = match one.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    self.type_of(one.size_or_type)?
+                }
+                KIND_ARRAY => self.type_of(read_u32(&self.data, one.rest)?)?,
+                _ => return Some(one),
+            };
+        }
+        None
+    }
+
+    fn type_of(&self, id: TypeId) -> Option<Type> {
+        let index = usize::try_from(id).ok()?.checked_sub(1)?;
+        parse_type(&self.data, *self.types.get(index)?)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Type> {
+        self.types.iter().filter_map(|at| parse_type(&self.data, *at))
+    }
+
+    fn name(&self, offset: usize) -> &[u8] {
+        let strings = self.data.get(self.strings.clone()).unwrap_or_default();
+        let from = strings.get(offset..).unwrap_or_default();
+        from.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn parse_type(data: &[u8], at: usize) -> Option<Type> {
+    let info = read_u32(data, at + 4)?;
+    Some(Type {
+        name: read_u32(data, at)? as usize,
+        kind: (info >> 24) & 0x1f,
+        has_bit_fields: info >> 31 == 1,
+        members: (info & 0xffff) as usize,
+        size_or_type: read_u32(data, at + 8)?,
+        rest: at + TYPE_BYTES,
+    })
+}
+
+/// How many bytes follow a type's common part.
+fn rest_bytes(one: &Type) -> usize {
+    match one.kind {
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+        KIND_ARRAY => 12,
+        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => one.members * 12,
+        KIND_ENUM | KIND_FUNC_PROTO => one.members * 8,
+        _ => 0,
+    }
+}
+
+fn read_u32(data: &[u8], at: usize) -> Option<u32> {
+    let bytes = data.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A BTF with `struct outer { int a; struct { short b; union { int c; }; }; struct inner d[2]; }`.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0int\0outer\0a\0b\0c\0d\0inner\0x\0colour\0red\0green\0";
+        let place = |name: &str| {
+            let needle = [&[0], name.as_bytes(), &[0]].concat();
+            u32::try_from(strings.windows(needle.len()).position(|w| w == needle).unwrap() + 1)
+                .unwrap()
+        };
+        let mut types: Vec<u32> = Vec::new();
+        types.extend([place("int"), KIND_INT << 24, 4, 32]); // 1
+        types.extend([place("inner"), (KIND_STRUCT << 24) | 1, 8, place("x"), 1, 32]); // 2
+        types.extend([0, KIND_ARRAY << 24, 0, 2, 1, 2]); // 3: inner[2]
+        types.extend([0, (KIND_UNION << 24) | 1, 4, place("c"), 1, 0]); // 4
+        types.extend([0, (KIND_STRUCT << 24) | 2, 8, place("b"), 1, 0, 0, 4, 32]); // 5
+        types.extend([0, KIND_CONST << 24, 3]); // 6
+        types.extend([
+            place("outer"),
+            (KIND_STRUCT << 24) | 3,
+            28,
+            place("a"),
+            1,
+            0,
+            0,
+            5,
+            32,
+            place("d"),
+            6,
+            96,
+        ]);
+        types.extend([
+            place("colour"),
+            (KIND_ENUM << 24) | 2,
+            4,
+            place("red"),
+            3,
+            place("green"),
+            9,
+        ]);
+        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let lengths = (u32::try_from(types.len()).unwrap(), u32::try_from(strings.len()).unwrap());
+        let header = [0x0001_eb9f, 24, 0, lengths.0, lengths.0, lengths.1];
+        let mut data: Vec<u8> = header.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        data.extend(types);
+        data.extend(strings);
+        data
+    }
+
+    #[test]
+    fn members_are_found_through_arrays_qualifiers_and_what_has_no_name() {
+        let btf = Btf::parse(sample()).unwrap();
+        assert_eq!(btf.offset_of("outer", &["a"]).unwrap(), 0);
+        assert_eq!(btf.offset_of("outer", &["c"]).unwrap(), 8);
+        assert_eq!(btf.offset_of("outer", &["d", "x"]).unwrap(), 16);
+        assert!(matches!(btf.offset_of("outer", &["e"]), Err(BtfError::NoMember(..))));
+        assert!(matches!(btf.offset_of("none", &["a"]), Err(BtfError::NoStruct(_))));
+    }
+
+    #[test]
+    fn enum_values_are_found_by_name() {
+        let btf = Btf::parse(sample()).unwrap();
+        assert_eq!(btf.enum_value("colour", "green"), Some(9));
+        assert_eq!(btf.enum_value("colour", "blue"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn broken_bytes_are_an_answer(cut in 0_usize..400, flip in 0_usize..400, value: u8) {
+            let mut data = sample();
+            if let Some(byte) = data.get_mut(flip) {
+                *byte = value;
+            }
+            data.truncate(cut.max(1));
+            if let Ok(btf) = Btf::parse(data) {
+                let _ = btf.offset_of("outer", &["d", "x"]);
+                let _ = btf.enum_value("colour", "green");
+            }
+        }
+    }
+}

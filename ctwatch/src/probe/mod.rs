@@ -1,0 +1,13 @@
+//! Everything that touches BPF: the object, its hooks, its memory. Nothing else names aya.
+
+pub mod attach;
+pub mod btf;
+pub mod drops;
+pub mod error;
+pub mod hooks;
+pub mod layout;
+pub mod memory;
+pub mod object;
+pub mod ring;
+pub mod rows;
+pub mod symbols;

@@ -1,0 +1,100 @@
+//! Putting a collector on a thread of its own, and taking its snapshots.
+
+use std::{io, sync::Arc, thread};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    collect::{CollectOptions, Collector},
+    host::sysctl::ConntrackFilesError,
+    model::snapshot::Snapshot,
+};
+
+/// Snapshots that wait for the reader at most; beyond that intervals are skipped.
+const SNAPSHOTS_WAITING: usize = 4;
+
+/// Why there are no snapshots, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The kernel's own numbers cannot be read.
+    #[error(transparent)]
+    Table(#[from] ConntrackFilesError),
+    /// No thread or runtime could be made.
+    #[error("cannot start the collector: {0}")]
+    Start(#[from] io::Error),
+    /// The collector ended by a fault of this program.
+    #[error("the collector ended unexpectedly; please report this")]
+    Ended,
+}
+
+/// A running collector. Dropping it stops it and waits for it; every hook is then detached.
+#[derive(Debug)]
+pub struct Session {
+    snapshots: mpsc::Receiver<Arc<Snapshot>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<Result<(), SessionError>>>,
+}
+
+impl Session {
+    /// Starts a collector; returns when its hooks are attached and the table has been read once.
+    ///
+    /// # Errors
+    ///
+    /// If the table's numbers cannot be read, or no thread can be started.
+    pub async fn open(options: CollectOptions) -> Result<Self, SessionError> {
+        let (send, snapshots) = mpsc::channel(SNAPSHOTS_WAITING);
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let collect = move || {
+            runtime.block_on(async {
+                let collector = Collector::start(options).await?;
+                // The opener may have gone away; then the channel is closed too and run ends at once.
+                let _ = ready.send(());
+                collector.run(send, stopped).await
+            })
+        };
+        let thread = thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
+        let mut session = Self { snapshots, stop: Some(stop), thread: Some(thread) };
+        match started.await {
+            Ok(()) => Ok(session),
+            Err(_) => Err(session.join().err().unwrap_or(SessionError::Ended)),
+        }
+    }
+
+    /// The next snapshot; `None` after the last one. Safe to be dropped and called again.
+    ///
+    /// # Errors
+    ///
+    /// Why the collector ended, if it did not end because it was told to.
+    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, SessionError> {
+        match self.snapshots.recv().await {
+            Some(snapshot) => Ok(Some(snapshot)),
+            None => self.join().map(|()| None),
+        }
+    }
+
+    /// Tells the collector to end. One last snapshot follows, then [`Self::next`] gives `None`.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended already.
+            let _ = stop.send(());
+        }
+    }
+
+    fn join(&mut self) -> Result<(), SessionError> {
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or(Err(SessionError::Ended)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.snapshots.close();
+        self.stop();
+        // Whatever it ended with, nobody asks any more.
+        let _ = self.join();
+    }
+}

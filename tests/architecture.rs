@@ -1,0 +1,121 @@
+//! The invariants of ARCHITECTURE.md that can be seen in the sources.
+
+#![expect(missing_docs, reason = "a test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const FILE_LINES_MAX: usize = 500;
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a member lies in the workspace")
+        .to_owned()
+}
+
+/// Every Rust file under a folder, with its text.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![workspace().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
+            let path = entry.expect("an entry of a folder").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file is text");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources under {folder}");
+    found
+}
+
+/// The lines of code that hold one of the words; comments and unit tests are left out.
+fn lines_with(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
+    let mut hits = Vec::new();
+    for (path, text) in sources {
+        let code_lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+        for (number, line) in code_lines.enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                hits.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    hits
+}
+
+fn none(hits: &[String], why: &str) {
+    assert!(hits.is_empty(), "{why}:\n{}", hits.join("\n"));
+}
+
+#[test]
+fn the_model_is_pure() {
+    let impure = [
+        "tokio",
+        "aya",
+        "rustix",
+        "libc::",
+        "std::fs",
+        "std::io",
+        "std::thread",
+        "std::process",
+        "Instant",
+        "SystemTime",
+        "Socket",
+        "unsafe",
+        "crate::probe",
+        "crate::host",
+        "crate::conntrack",
+        "crate::collect",
+    ];
+    none(
+        &lines_with(&sources("ctwatch/src/model"), &impure),
+        "model does no I/O and knows no clock",
+    );
+}
+
+#[test]
+fn output_reads_the_model_only() {
+    let other_rooms =
+        ["crate::probe", "crate::host", "crate::conntrack", "crate::collect", "crate::session"];
+    none(&lines_with(&sources("ctwatch/src/output"), &other_rooms), "output formats, nothing else");
+}
+
+#[test]
+fn only_probe_names_aya_and_is_unsafe() {
+    let outside: Vec<_> = sources("ctwatch/src")
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with(workspace().join("ctwatch/src/probe")))
+        .collect();
+    none(&lines_with(&outside, &["aya::", "aya_obj::", "unsafe "]), "aya and unsafe are probe's");
+    let harmless = ["ctwatch-common/src", "xtask/src", "tests/lab/src"];
+    for folder in harmless {
+        none(&lines_with(&sources(folder), &["unsafe {", "unsafe fn"]), "unsafe is probe's");
+    }
+}
+
+#[test]
+fn nothing_writes_to_the_system() {
+    let writes = ["fs::write", "File::create", "OpenOptions", "process::Command"];
+    none(&lines_with(&sources("ctwatch/src"), &writes), "looking changes nothing");
+}
+
+#[test]
+fn no_file_is_longer_than_it_should_be() {
+    let folders = ["ctwatch/src", "ctwatch-common/src", "ctwatch-ebpf/src", "xtask/src", "tests"];
+    let long: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .filter(|(_, text)| text.lines().count() > FILE_LINES_MAX)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    none(&long, "a file has one concept");
+}

@@ -1,0 +1,2 @@
+//! Where no hook can be attached.
+#![expect(missing_docs, reason = "a test")]

@@ -1,0 +1,19 @@
+//! ctwatch on real kernels: each scenario is judged by the traffic generator's own numbers and by the kernel's counters.
+//! They run inside the lab's virtual machine, by `cargo xtask lab test`.
+
+#[cfg(test)]
+mod baseline;
+#[cfg(test)]
+mod exactness;
+#[cfg(test)]
+mod interface;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod observed;
+#[cfg(test)]
+mod ranking;
+#[cfg(test)]
+mod table_full;
+#[cfg(test)]
+mod tiny_map;

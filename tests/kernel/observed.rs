@@ -1,0 +1,154 @@
+//! What the scenarios share: starting ctwatch on a gateway, and reading its lines by key. It must not judge a number that
+//! only one scenario cares for.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use ctwatch_lab::ctwatch::{Line, binary};
+use ctwatch_lab::{Ctwatch, Gateway, GatewayPlan, counters, init, skip, wait};
+use serde_json::Value;
+
+/// The interval of every `watch` here.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
+
+/// A BPF object to use instead of the one inside ctwatch, where the lab is to try another.
+const BPF_OBJECT: &str = "CTWATCH_BPF_OBJECT";
+
+/// Counters that every source, `others` and `totals` have, and that add up.
+const COUNTERS: [&str; 4] = ["entries", "new", "refused", "ended"];
+
+/// A gateway; `None`, said as a skip, where these scenarios must not run: they change what belongs to the whole machine
+/// and read a witness that counts every namespace.
+pub(crate) fn gateway() -> Option<Gateway> {
+    let reason = if init::inside_lab() {
+        skip::why_no_gateway()
+    } else {
+        Some(
+            "kernel scenarios run inside the lab's virtual machine: cargo xtask lab test"
+                .to_owned(),
+        )
+    };
+    if let Some(reason) = reason {
+        skip(&reason);
+        return None;
+    }
+    Some(Gateway::build(&GatewayPlan::default()).unwrap())
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The binary under test.
+pub(crate) fn ctwatch() -> PathBuf {
+    binary(env!("CARGO_BIN_EXE_ctwatch"))
+}
+
+/// Starts `ctwatch watch --json` on the gateway and waits for its first line: from then on everything is counted.
+pub(crate) fn watch(gateway: &Gateway, further: &[&str]) -> (Ctwatch, Line) {
+    let mut watch = start(gateway, &["watch", "--json", "--interval", "250ms"], further);
+    let first = watch.next(wait::PATIENCE).unwrap();
+    (watch, first)
+}
+
+/// Starts `ctwatch` with `command`, where and how to look, and `further` arguments.
+pub(crate) fn start(gateway: &Gateway, command: &[&str], further: &[&str]) -> Ctwatch {
+    let object = std::env::var(BPF_OBJECT).ok();
+    let mut arguments =
+        [command, &["--netns", gateway.gateway().name(), "--attach", "kprobe"], further].concat();
+    if let Some(object) = &object {
+        arguments.extend(["--bpf-object", object]);
+    }
+    Ctwatch::start(&ctwatch(), &arguments).unwrap()
+}
+
+/// The number under `path`, as in `totals.new`.
+#[track_caller]
+pub(crate) fn number(json: &Value, path: &str) -> i64 {
+    let found = path.split('.').fold(json, |value, key| &value[key]);
+    found.as_i64().unwrap_or_else(|| panic!("{path} is {found} in {json}"))
+}
+
+/// The sum over the rows of `source`: over all protocols, or over one.
+#[track_caller]
+pub(crate) fn of_source(json: &Value, source: &str, protocol: Option<&str>, key: &str) -> i64 {
+    rows(json)
+        .filter(|row| {
+            row["source"] == source && protocol.is_none_or(|protocol| row["protocol"] == protocol)
+        })
+        .map(|row| number(row, key))
+        .sum()
+}
+
+/// The rows of the listed sources.
+pub(crate) fn rows(json: &Value) -> impl Iterator<Item = &Value> {
+    json["sources"].as_array().unwrap().iter()
+}
+
+/// What holds in every line at rest: the rows add up to the totals, the totals are the witness, nothing is negative, the
+/// table holds what the totals say, no drift.
+#[track_caller]
+pub(crate) fn assert_consistent(gateway: &Gateway, json: &Value) {
+    for key in COUNTERS {
+        let sum: i64 = rows(json).map(|row| number(row, key)).sum();
+        assert_eq!(
+            sum + number(&json["others"], key),
+            number(&json["totals"], key),
+            "{key} in {json}"
+        );
+        assert!(rows(json).all(|row| number(row, key) >= 0), "{key} in {json}");
+    }
+    for key in ["new", "refused", "ended"] {
+        assert_eq!(number(&json["totals"], key), number(&json["witness"], key), "{key} in {json}");
+    }
+    let count = i64::try_from(counters::entries(gateway.gateway()).unwrap()).unwrap();
+    assert_eq!(number(json, "totals.entries"), count, "{json}");
+    assert_eq!(number(json, "table.entries"), count, "{json}");
+    assert_eq!(number(json, "drift_entries"), 0, "{json}");
+    assert_eq!(json["netns"].as_u64(), gateway.gateway().number().ok(), "{json}");
+}
+
+/// Nothing was lost, and the hooks stand on the rung that loses nothing.
+#[track_caller]
+pub(crate) fn assert_lossless(json: &Value) {
+    for key in ["ring_full", "map_full", "decode_errors", "requester_unknown", "skipped_ticks"] {
+        assert_eq!(number(&json["loss"], key), 0, "{key} in {json}");
+    }
+    // Older kernels do not tell how many calls a probe missed.
+    assert!(matches!(json["loss"]["probe_missed"].as_u64(), None | Some(0)), "{json}");
+    assert_eq!(json["mode"]["alloc"], "kprobe", "{json}");
+    assert_eq!(json["mode"]["early_drop"], "kprobe", "{json}");
+    assert_eq!(json["mode"]["free"], "kprobe", "{json}");
+    assert_eq!(json["mode"]["degraded"].as_array().map(Vec::len), Some(0), "{json}");
+}
+
+/// Waits for the line in which `path` has reached `expected`. That it has gone further is a failure at once.
+#[track_caller]
+pub(crate) fn line_with(watch: &mut Ctwatch, path: &str, expected: u64) -> Value {
+    let expected = i64::try_from(expected).unwrap();
+    let what = format!("{path} = {expected}");
+    watch
+        .find(wait::PATIENCE, &what, |line| {
+            Ok((number(&line.json, path) == expected).then(|| line.json.clone()))
+        })
+        .unwrap()
+}
+
+/// The first line that was measured wholly after this call, and the one after it.
+#[track_caller]
+pub(crate) fn line_after_now(watch: &mut Ctwatch) -> Value {
+    watch.forget().unwrap();
+    // The first that comes may have been under way already.
+    watch.next(wait::PATIENCE).unwrap();
+    watch.next(wait::PATIENCE).unwrap().json
+}
+
+/// Stops ctwatch as Ctrl-C does: it ends well, and says nothing about it.
+#[track_caller]
+pub(crate) fn stop(watch: Ctwatch) -> Result<Vec<Line>> {
+    let ended = watch.stop()?;
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""));
+    Ok(ended.lines)
+}

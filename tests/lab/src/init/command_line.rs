@@ -1,0 +1,105 @@
+//! What the kernel's command line asks of the lab. It must not touch the machine.
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Run the tests and say the verdict.
+    Test,
+    /// Show ctwatch on a gateway under flood.
+    Shell,
+    /// Anything else.
+    Unknown(String),
+}
+
+/// The words `ctwatch.mode=…`, `ctwatch.filter=…` and `ctwatch.args=…`, percent-encoded; each may come more than once,
+/// and white space in a decoded filter or argument separates several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// What to do; [`Mode::Test`] if not said.
+    pub mode: Mode,
+    /// Which tests to run; all if empty.
+    pub filters: Vec<String>,
+    /// Further arguments for `ctwatch watch`.
+    pub arguments: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads `/proc/cmdline`. Words that are not the lab's are the kernel's own and left alone.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut parsed = Self { mode: Mode::Test, filters: Vec::new(), arguments: Vec::new() };
+        for (key, value) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+            let value = decode(value);
+            let words = || value.split_whitespace().map(str::to_owned);
+            match key {
+                "ctwatch.mode" => {
+                    parsed.mode = match value.as_str() {
+                        "test" => Mode::Test,
+                        "shell" => Mode::Shell,
+                        _ => Mode::Unknown(value.clone()),
+                    };
+                }
+                "ctwatch.filter" => parsed.filters.extend(words()),
+                "ctwatch.args" => parsed.arguments.extend(words()),
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+/// RFC 3986 section 2.1; what is no valid encoding stays as it is.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        match after.get(..2).filter(|_| first == b'%').and_then(hexadecimal) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The byte that two hexadecimal digits stand for; `from_str_radix` alone would take a sign as well.
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    let text =
+        std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u8::from_str_radix(text, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_decoded_and_split() {
+        let parsed = CommandLine::parse(
+            "console=ttyS0 panic=-1 quiet ctwatch.mode=shell ctwatch.filter=exact%20table_full \
+             ctwatch.args=--interval%20250ms%20--top%205%25 ctwatch.filter=killed\n",
+        );
+        assert_eq!(parsed.mode, Mode::Shell);
+        assert_eq!(parsed.filters, ["exact", "table_full", "killed"]);
+        assert_eq!(parsed.arguments, ["--interval", "250ms", "--top", "5%"]);
+    }
+
+    #[test]
+    fn nothing_said_is_all_tests() {
+        let all = CommandLine { mode: Mode::Test, filters: Vec::new(), arguments: Vec::new() };
+        assert_eq!(CommandLine::parse("console=ttyS0 ctwatch.filter="), all);
+    }
+
+    #[test]
+    fn broken_encodings_stay() {
+        assert_eq!(
+            ["%", "a%2", "%zz", "%41%", "%+1"].map(decode),
+            ["%", "a%2", "%zz", "A%", "%+1"]
+        );
+    }
+}

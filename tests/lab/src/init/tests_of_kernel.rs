@@ -1,0 +1,61 @@
+//! Running the test binary inside the machine and reading how it went. It must not judge a test itself.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{WaitOptions, wait};
+
+use super::verdict::{Verdict, parse_result};
+use super::{CTWATCH, INSIDE_LAB, KERNEL_TESTS, say};
+use crate::{ctwatch, skip};
+
+/// Where skipped tests are noted.
+const SKIPPED: &str = "/tmp/skipped";
+
+/// Runs the tests that `filters` choose (all if empty), and relays what they print.
+///
+/// # Errors
+/// When they cannot be started.
+pub(super) fn run(filters: &[String]) -> Result<Verdict> {
+    let (output, theirs) = std::io::pipe().context("cannot make a pipe")?;
+    let child = Command::new(KERNEL_TESTS)
+        .args(["--test-threads=1", "--nocapture"])
+        .args(filters)
+        .env(INSIDE_LAB, "1")
+        .env(ctwatch::BINARY, CTWATCH)
+        .env(skip::SKIP_LOG, SKIPPED)
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(theirs.try_clone().context("cannot share a pipe")?)
+        .stderr(theirs)
+        .spawn()
+        .with_context(|| format!("cannot start {KERNEL_TESTS}"))?;
+    let relay = std::thread::spawn(move || {
+        let mut result = None;
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            say(&line);
+            result = parse_result(&line).or(result);
+        }
+        result
+    });
+    reap_until(child.id())?;
+    // An orphan that still holds the pipe would keep the relay waiting, but then the host's time limit says so.
+    let result = relay.join().ok().flatten();
+    let skipped = std::fs::read_to_string(SKIPPED).map_or(0, |text| text.lines().count() as u64);
+    Ok(Verdict::from_result(result, skipped))
+}
+
+/// Waits for every child, as process 1 must for orphans, until the one with this id has ended.
+pub(super) fn reap_until(id: u32) -> Result<()> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((ended, _status))) if u32::try_from(ended.as_raw_pid()) == Ok(id) => {
+                return Ok(());
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the machine's processes"),
+        }
+    }
+}

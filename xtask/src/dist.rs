@@ -1,0 +1,25 @@
+//! `cargo xtask dist`: one static program, to be built here and copied to a gateway.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::cargo;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Builds `target/dist/ctwatch`.
+pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
+    process::say("building the static ctwatch");
+    let mut command =
+        cargo::static_cargo(workspace, &["build", "--quiet", "--locked", "--package", "ctwatch"]);
+    let built = cargo::executable(&mut command, "ctwatch")?;
+    let directory = workspace.target("dist");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let copy = directory.join("ctwatch");
+    fs::copy(&built, &copy)
+        .with_context(|| format!("cannot copy {} to {}", built.display(), copy.display()))?;
+    Ok(copy)
+}

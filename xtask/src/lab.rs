@@ -1,0 +1,243 @@
+//! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cargo;
+use crate::dist;
+use crate::outcome::Outcome;
+use crate::packages;
+use crate::process;
+use crate::vm::initramfs::{self, Ours};
+use crate::vm::kernel::{self, Kernel};
+use crate::vm::programs;
+use crate::vm::qemu::{Machine, Qemu};
+use crate::workspace::Workspace;
+
+/// The scenario that proves every number on a kernel, by the name that its tests have in common.
+pub(crate) const EXACTNESS: &str = "exactness";
+/// All scenarios on one emulated processor take minutes; one that takes longer than this hangs.
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// What all machines share: built and fetched once, then booted with any kernel.
+pub(crate) struct Lab<'a> {
+    workspace: &'a Workspace,
+    ours: Ours,
+    programs: programs::Programs,
+    qemu: Qemu,
+}
+
+/// What to boot a machine for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Test,
+    Show,
+}
+
+/// Boots the gateway, floods it, and shows `ctwatch watch` in this terminal.
+pub(crate) fn show(
+    workspace: &Workspace,
+    series: Option<&str>,
+    arguments: &[String],
+) -> Result<()> {
+    let kernel = fetch_first(workspace, series)?;
+    let lab = Lab::prepare(workspace, Purpose::Show, None)?;
+    let initramfs = lab.initramfs(&kernel)?;
+    let arguments = kernel_arguments("shell", &[], arguments);
+    process::say(format!(
+        "booting {}: Ctrl-C ends it, Ctrl-A X switches the machine off",
+        kernel.release
+    ));
+    lab.qemu.talk(&Machine { kernel: &kernel.image, initramfs: &initramfs, arguments })
+}
+
+/// Runs the scenarios whose names contain one of the filters, all of them without filters, on each kernel.
+///
+/// A kernel that cannot be had is skipped by name, as long as one can.
+pub(crate) fn test(
+    workspace: &Workspace,
+    series: &[String],
+    filters: &[String],
+) -> Result<Outcome> {
+    let (kernels, mut outcome) = fetch_all(workspace, series)?;
+    let lab = Lab::prepare(workspace, Purpose::Test, None)?;
+    for kernel in &kernels {
+        outcome.add(lab.test(kernel, filters)?);
+    }
+    Ok(outcome)
+}
+
+/// Runs the exactness scenario with another BPF object than the one in ctwatch.
+pub(crate) fn test_rebuilt_object(workspace: &Workspace, object: &Path) -> Result<Outcome> {
+    let kernel = fetch_first(workspace, None)?;
+    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?
+        .test(&kernel, &[EXACTNESS.to_owned()])
+}
+
+/// Fetches kernels, skipping by name those that cannot be had; it is an error if none can.
+pub(crate) fn fetch_all(
+    workspace: &Workspace,
+    series: &[String],
+) -> Result<(Vec<Kernel>, Outcome)> {
+    let mut kernels = Vec::new();
+    let mut outcome = Outcome::default();
+    for name in series {
+        match kernel::fetch(workspace, name) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error) => {
+                process::say(format!("kernel {name} is left out: {error:#}"));
+                outcome.skip(format!("kernel {name}: {error:#}"));
+            }
+        }
+    }
+    if kernels.is_empty() {
+        bail!("no kernel to be had: {}", outcome.reasons().join("; "));
+    }
+    Ok((kernels, outcome))
+}
+
+impl<'a> Lab<'a> {
+    /// Everything for testing.
+    pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
+        Self::prepare(workspace, Purpose::Test, None)
+    }
+
+    fn prepare(
+        workspace: &'a Workspace,
+        purpose: Purpose,
+        bpf_object: Option<PathBuf>,
+    ) -> Result<Self> {
+        let qemu = Qemu::prepare(workspace)?;
+        let programs = programs::fetch(workspace)?;
+        let ctwatch = dist::build(workspace)?;
+        process::say("building the lab");
+        let mut lab = cargo::static_cargo(
+            workspace,
+            &["build", "--quiet", "--locked", "--package", "ctwatch-lab"],
+        );
+        let lab = cargo::executable(&mut lab, "ctwatch-lab")?;
+        let kernel_tests = match purpose {
+            Purpose::Show => None,
+            Purpose::Test => {
+                process::say("building the kernel tests");
+                let arguments = [
+                    "test",
+                    "--quiet",
+                    "--locked",
+                    "--no-run",
+                    "--package",
+                    "ctwatch",
+                    "--test",
+                    "kernel",
+                ];
+                Some(cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "kernel")?)
+            }
+        };
+        Ok(Self {
+            workspace,
+            ours: Ours { ctwatch, lab, kernel_tests, bpf_object },
+            programs,
+            qemu,
+        })
+    }
+
+    /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
+    pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
+        let initramfs = self.initramfs(kernel)?;
+        let object = self
+            .ours
+            .bpf_object
+            .as_ref()
+            .map(|_| format!("CTWATCH_BPF_OBJECT={}", initramfs::BPF_OBJECT));
+        let mut arguments = kernel_arguments("test", filters, &[]);
+        if let Some(object) = object {
+            // The kernel hands words with `=` and without a dot to init as environment.
+            arguments.push(' ');
+            arguments.push_str(&object);
+        }
+        let log = self.workspace.target("vm").join(format!("{}.log", kernel.series));
+        let what = if filters.is_empty() { "all scenarios".to_owned() } else { filters.join(", ") };
+        process::say(format!("kernel {}: {what}", kernel.release));
+        let start = Instant::now();
+        let machine = Machine { kernel: &kernel.image, initramfs: &initramfs, arguments };
+        let found = self.qemu.test(&machine, &log, DEADLINE)?;
+        let outcome = match found {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),
+        };
+        process::say(format!(
+            "kernel {}: {outcome} in {} s",
+            kernel.release,
+            start.elapsed().as_secs()
+        ));
+        if outcome.has_failed() {
+            let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+            process::say(format!("the end of {}:", log.display()));
+            process::print(process::last_lines(
+                &String::from_utf8_lossy(&text).replace('\r', ""),
+                80,
+            ));
+        }
+        Ok(outcome)
+    }
+
+    fn initramfs(&self, kernel: &Kernel) -> Result<PathBuf> {
+        let path = self.workspace.target("vm").join(format!("{}.cpio", kernel.series));
+        packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
+        Ok(path)
+    }
+}
+
+/// The kernel that is named, or else the first of the usual ones.
+fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result<Kernel> {
+    let first = kernel::usual_series().first().copied();
+    kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
+}
+
+/// What init reads from the kernel's command line; spaces inside a value are percent-encoded.
+fn kernel_arguments(mode: &str, filters: &[String], arguments: &[String]) -> String {
+    let mut words = vec![format!("ctwatch.mode={mode}")];
+    for (name, values) in [("filter", filters), ("args", arguments)] {
+        if !values.is_empty() {
+            words.push(format!("ctwatch.{name}={}", percent_encode(&values.join(" "))));
+        }
+    }
+    words.join(" ")
+}
+
+/// Encodes everything that the kernel's command line would take apart (lib/cmdline.c, `next_arg`).
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' | b'/' | b',' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_reach_init_in_one_word_each() {
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(kernel_arguments("test", &[], &[]), "ctwatch.mode=test");
+        assert_eq!(
+            kernel_arguments(
+                "shell",
+                &words(&["exactness", "tiny map"]),
+                &words(&["--sort=new", "\"x\""])
+            ),
+            "ctwatch.mode=shell ctwatch.filter=exactness%20tiny%20map ctwatch.args=--sort%3Dnew%20%22x%22"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! ctwatch's own tasks: run, test, lab, bpf, dist.
+
+mod apt_sources;
+mod bpf;
+mod bpf_source;
+mod cargo;
+mod dist;
+mod lab;
+mod outcome;
+mod packages;
+mod process;
+mod run;
+mod toolchain;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::outcome::Outcome;
+use crate::run::NoPrivilege;
+use crate::toolchain::Choice;
+use crate::workspace::Workspace;
+
+/// ctwatch's own exit status for a missing privilege.
+const CANNOT_RUN_HERE: u8 = 77;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "ctwatch's own tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build ctwatch and run it as root, `watch` unless a subcommand is named
+    Run {
+        /// What to pass to ctwatch, after `--`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Show ctwatch at work on a flooded gateway in a virtual machine, or test it there
+    Lab {
+        #[command(subcommand)]
+        task: Option<LabTask>,
+        /// The kernel to show it on, for instance 6.12
+        #[arg(long)]
+        kernel: Option<String>,
+        /// What to pass to ctwatch, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Build one static program, target/dist/ctwatch
+    Dist,
+    /// Build the kernel side and commit it to ctwatch/bpf
+    Bpf {
+        /// Rebuild under target/ and fail unless the committed object is identical
+        #[arg(long)]
+        check: bool,
+        /// The compiler to use
+        #[arg(long, value_enum, default_value_t = Choice::Auto)]
+        toolchain: Choice,
+    },
+}
+
+#[derive(Subcommand)]
+enum LabTask {
+    /// Run the scenarios
+    Test {
+        /// The kernels to run them on, for instance 6.1 6.12
+        #[arg(long, num_args = 1..)]
+        kernel: Vec<String>,
+        /// Run only scenarios whose names contain one of these
+        filters: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Workspace::locate().and_then(|workspace| perform(&workspace, Cli::parse().task)) {
+        Ok(code) => code,
+        Err(error) => {
+            process::say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Run { arguments } => match run::command(workspace, &arguments)? {
+            Ok(command) => match run::become_it(command)? {},
+            Err(NoPrivilege(reason)) => {
+                process::say(format!("{reason:#}"));
+                Ok(ExitCode::from(CANNOT_RUN_HERE))
+            }
+        },
+        Task::Lab { task: None, kernel, arguments } => {
+            lab::show(workspace, kernel.as_deref(), &arguments).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Lab { task: Some(LabTask::Test { kernel, filters }), .. } => {
+            let first = vm::kernel::usual_series().first().map(|series| (*series).to_owned());
+            let series = if kernel.is_empty() { first.into_iter().collect() } else { kernel };
+            Ok(report(&lab::test(workspace, &series, &filters)?))
+        }
+        Task::Dist => {
+            process::print(dist::build(workspace)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Bpf { check: true, toolchain } => Ok(report(&bpf::check(workspace, toolchain)?)),
+        Task::Bpf { check: false, toolchain } => {
+            bpf::build(workspace, toolchain).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints why checks failed or could not run, and the sum alone on the last line.
+fn report(outcome: &Outcome) -> ExitCode {
+    for reason in outcome.reasons() {
+        process::print(reason);
+    }
+    process::print(outcome);
+    if outcome.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,41 @@
+//! Where things lie in this checkout; it must not create, download or build anything.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The checkout that the command was called in.
+#[derive(Clone, Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace around the current directory.
+    pub(crate) fn locate() -> Result<Self> {
+        let here = env::current_dir().context("the current directory cannot be read")?;
+        let root = here
+            .ancestors()
+            .find(|directory| {
+                directory.join("xtask/Cargo.toml").is_file()
+                    && directory.join("Cargo.lock").is_file()
+            })
+            .with_context(|| {
+                format!("{} is not inside a ctwatch checkout: change into one", here.display())
+            })?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The directory of the workspace's `Cargo.toml`.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path under `target/`, where everything that is fetched or built is kept.
+    ///
+    /// It stays inside the checkout even if `CARGO_TARGET_DIR` points elsewhere: what lies there belongs to this checkout.
+    pub(crate) fn target(&self, relative: &str) -> PathBuf {
+        self.root.join("target").join(relative)
+    }
+}
