@@ -1,7 +1,5 @@
 //! The invariants of ARCHITECTURE.md that can be seen in the sources.
 
-#![expect(missing_docs, reason = "a test")]
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,7 +1,5 @@
 //! What the program says and how it ends, where no kernel is needed for it.
 
-#![expect(missing_docs, reason = "a test")]
-
 use std::process::{Command, Output};
 
 fn ctwatch(arguments: &[&str]) -> Output {

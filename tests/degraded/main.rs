@@ -1,2 +1,1 @@
 //! Where no hook can be attached.
-#![expect(missing_docs, reason = "a test")]

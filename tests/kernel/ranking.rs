@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use ctwatch_lab::{Flood, FlowPlan, counters, wait};
 
-use crate::observed::{INTERVAL, gateway, ip, number, of_source, rows, stop, watch};
+use crate::observed::{INTERVAL, gateway, ip, of_source, rows, stop, watch};
 
 #[test]
 fn ranking_names_the_culprit_within_two_intervals() {
@@ -34,7 +34,6 @@ fn ranking_names_the_culprit_within_two_intervals() {
         .unwrap();
     let delay = named.at.duration_since(flood.began().unwrap());
     println!("named {} ms after its first packet", delay.as_millis());
-    assert!(number(&named.json, "sources.0.new") > 0 || rows(&named.json).next().is_some());
     assert!(of_source(&named.json, "10.0.1.66", None, "entries") < 3000, "{}", named.json);
     assert!(delay <= 2 * INTERVAL, "{delay:?}: {}", named.json);
     flood.stop().unwrap();

@@ -35,6 +35,7 @@ pub(crate) struct Record {
 
 /// Builds the object and commits it to `ctwatch/bpf/`, with its hash, that of its sources, and the tools' versions.
 pub(crate) fn build(workspace: &Workspace, choice: Choice) -> Result<()> {
+    let _lock = workspace.lock("toolchain")?;
     let toolchain = Toolchain::prepare(workspace, choice)?;
     let rebuilt = compile(workspace, &toolchain)?;
     let bytes = read(&rebuilt)?;
@@ -69,6 +70,7 @@ pub(crate) enum Comparison {
 
 /// Rebuilds the object under `target/` and compares; it is an error if the same tools gave other bytes.
 pub(crate) fn compare(workspace: &Workspace, choice: Choice) -> Result<Comparison> {
+    let _lock = workspace.lock("toolchain")?;
     let committed = read(&workspace.root().join(OBJECT))?;
     let record = read_record(workspace)?;
     record_fits(&record, &committed, &bpf_source::hash(workspace)?)?;

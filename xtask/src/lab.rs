@@ -1,6 +1,6 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::dist;
 use crate::outcome::Outcome;
 use crate::packages;
 use crate::process;
+use crate::vm::console;
 use crate::vm::initramfs::{self, Ours};
 use crate::vm::kernel::{self, Kernel};
 use crate::vm::programs;
@@ -25,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// What all machines share: built and fetched once, then booted with any kernel.
 pub(crate) struct Lab<'a> {
     workspace: &'a Workspace,
+    /// Two calls would write to the same console's log.
+    _lock: File,
     ours: Ours,
     programs: programs::Programs,
     qemu: Qemu,
@@ -45,13 +48,16 @@ pub(crate) fn show(
 ) -> Result<()> {
     let kernel = fetch_first(workspace, series)?;
     let lab = Lab::prepare(workspace, Purpose::Show, None)?;
-    let initramfs = lab.initramfs(&kernel)?;
+    let initramfs = lab.initramfs(&kernel, Purpose::Show)?;
+    let qemu = lab.qemu.clone();
+    // Someone may look on for as long as they like: tests need not wait for that.
+    drop(lab);
     let arguments = kernel_arguments("shell", &[], arguments);
     process::say(format!(
         "booting {}: Ctrl-C ends it, Ctrl-A X switches the machine off",
         kernel.release
     ));
-    lab.qemu.talk(&Machine { kernel: &kernel.image, initramfs: &initramfs, arguments })
+    qemu.talk(&Machine { kernel: &kernel.image, initramfs: &initramfs, arguments })
 }
 
 /// Runs the scenarios whose names contain one of the filters, all of them without filters, on each kernel.
@@ -110,6 +116,7 @@ impl<'a> Lab<'a> {
         purpose: Purpose,
         bpf_object: Option<PathBuf>,
     ) -> Result<Self> {
+        let lock = workspace.lock("vm")?;
         let qemu = Qemu::prepare(workspace)?;
         let programs = programs::fetch(workspace)?;
         let ctwatch = dist::build(workspace)?;
@@ -138,6 +145,7 @@ impl<'a> Lab<'a> {
         };
         Ok(Self {
             workspace,
+            _lock: lock,
             ours: Ours { ctwatch, lab, kernel_tests, bpf_object },
             programs,
             qemu,
@@ -146,7 +154,7 @@ impl<'a> Lab<'a> {
 
     /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
     pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
-        let initramfs = self.initramfs(kernel)?;
+        let initramfs = self.initramfs(kernel, Purpose::Test)?;
         let object = self
             .ours
             .bpf_object
@@ -175,17 +183,20 @@ impl<'a> Lab<'a> {
         ));
         if outcome.has_failed() {
             let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
-            process::say(format!("the end of {}:", log.display()));
-            process::print(process::last_lines(
-                &String::from_utf8_lossy(&text).replace('\r', ""),
-                80,
-            ));
+            for line in console::what_went_wrong(&String::from_utf8_lossy(&text)) {
+                process::print(format!("  {line}"));
+            }
+            process::say(format!("the whole console is in {}", log.display()));
         }
         Ok(outcome)
     }
 
-    fn initramfs(&self, kernel: &Kernel) -> Result<PathBuf> {
-        let path = self.workspace.target("vm").join(format!("{}.cpio", kernel.series));
+    fn initramfs(&self, kernel: &Kernel, purpose: Purpose) -> Result<PathBuf> {
+        let name = match purpose {
+            Purpose::Test => format!("{}.cpio", kernel.series),
+            Purpose::Show => format!("{}-show.cpio", kernel.series),
+        };
+        let path = self.workspace.target("vm").join(name);
         packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
         Ok(path)
     }

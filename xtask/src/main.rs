@@ -1,15 +1,18 @@
-//! ctwatch's own tasks: run, test, lab, bpf, dist.
+//! ctwatch's own tasks: run, test, lab, bpf, dist, deny.
 
 mod apt_sources;
 mod bpf;
 mod bpf_source;
 mod cargo;
+mod deny;
 mod dist;
 mod lab;
+mod libtest;
 mod outcome;
 mod packages;
 mod process;
 mod run;
+mod test;
 mod toolchain;
 mod vm;
 mod workspace;
@@ -21,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::outcome::Outcome;
 use crate::run::NoPrivilege;
+use crate::test::Extent;
 use crate::toolchain::Choice;
 use crate::workspace::Workspace;
 
@@ -53,8 +57,16 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Run all layers of tests
+    Test {
+        /// Every scenario on every kernel
+        #[arg(long)]
+        all: bool,
+    },
     /// Build one static program, target/dist/ctwatch
     Dist,
+    /// Check licences, bans and sources of all dependencies, offline
+    Deny,
     /// Build the kernel side and commit it to ctwatch/bpf
     Bpf {
         /// Rebuild under target/ and fail unless the committed object is identical
@@ -105,6 +117,11 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             let series = if kernel.is_empty() { first.into_iter().collect() } else { kernel };
             Ok(report(&lab::test(workspace, &series, &filters)?))
         }
+        Task::Test { all } => {
+            let extent = if all { Extent::All } else { Extent::Usual };
+            Ok(report(&test::run(workspace, extent)?))
+        }
+        Task::Deny => deny::check(workspace).map(|()| ExitCode::SUCCESS),
         Task::Dist => {
             process::print(dist::build(workspace)?.display());
             Ok(ExitCode::SUCCESS)

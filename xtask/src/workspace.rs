@@ -1,9 +1,12 @@
-//! Where things lie in this checkout; it must not create, download or build anything.
+//! Where things lie in this checkout, and who may use them; it must not download or build anything.
 
 use std::env;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use crate::process;
 
 /// The checkout that the command was called in.
 #[derive(Clone, Debug)]
@@ -37,5 +40,25 @@ impl Workspace {
     /// It stays inside the checkout even if `CARGO_TARGET_DIR` points elsewhere: what lies there belongs to this checkout.
     pub(crate) fn target(&self, relative: &str) -> PathBuf {
         self.root.join("target").join(relative)
+    }
+
+    /// Keeps other calls of this checkout out of one part of `target/` until the returned file is dropped.
+    pub(crate) fn lock(&self, part: &str) -> Result<File> {
+        let path = self.target(&format!("xtask-{part}.lock"));
+        fs::create_dir_all(self.target(""))
+            .with_context(|| format!("cannot create {}", self.target("").display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                process::say(format!("waiting for another xtask that uses {part}"))
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        Ok(file)
     }
 }

@@ -3,13 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use netlink_sys::Socket;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::{
     entry::Entry,
     message::{Content, Request, messages},
-    socket::{self, ConntrackSocketError, Datagram},
+    socket::{ConntrackSocket, ConntrackSocketError, Datagram},
 };
 use crate::host::namespace::NetworkNamespace;
 
@@ -22,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A socket for listings.
 #[derive(Debug)]
 pub struct DumpSocket {
-    socket: Socket,
+    socket: ConntrackSocket,
     datagram: Vec<u8>,
     sequence_number: u32,
 }
@@ -47,9 +46,9 @@ impl DumpSocket {
     ///
     /// See [`ConntrackSocketError`].
     pub fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
-        let socket = socket::open_in(namespace)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))
-            .map_err(|errno| ConntrackSocketError::Open(errno.into()))?;
+        let socket = ConntrackSocket::open_in(namespace)?;
+        set_socket_timeout(&socket.socket, Timeout::Recv, Some(PATIENCE))
+            .map_err(|errno| ConntrackSocketError::open(errno.into()))?;
         Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES), sequence_number: 0 })
     }
 
@@ -86,11 +85,11 @@ impl DumpSocket {
         let start = Instant::now();
         self.sequence_number = self.sequence_number.wrapping_add(1);
         let bytes = request.to_bytes(self.sequence_number);
-        self.socket.send(&bytes, 0).map_err(ConntrackSocketError::Send)?;
+        self.socket.send(&bytes)?;
         let mut answer = Answer { decode_errors: 0, duration: Duration::ZERO, interrupted: false };
         loop {
-            let datagram = socket::receive(&self.socket, &mut self.datagram)
-                .map_err(ConntrackSocketError::Receive)?;
+            let datagram =
+                self.socket.receive(&mut self.datagram).map_err(ConntrackSocketError::Receive)?;
             answer.decode_errors += u64::from(datagram == Datagram::CutOff);
             for message in messages(&self.datagram) {
                 let Ok(message) = message else {

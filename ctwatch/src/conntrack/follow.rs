@@ -13,7 +13,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_s
 use super::{
     entry::Entry,
     message::{Content, messages},
-    socket::{self, ConntrackSocketError, Datagram},
+    socket::{ConntrackSocket, ConntrackSocketError, Datagram},
 };
 use crate::host::namespace::NetworkNamespace;
 
@@ -43,6 +43,8 @@ pub enum Event {
 pub struct Received {
     /// Events that were handed on.
     pub events: u64,
+    /// Events that the kernel could not put into the socket, since the last call.
+    pub lost: u64,
     /// Times that the kernel said that it lost events (`ENOBUFS`).
     pub overruns: u64,
     /// Messages that could not be read.
@@ -54,8 +56,9 @@ pub struct Received {
 /// A socket that receives events and never blocks.
 #[derive(Debug)]
 pub struct EventSocket {
-    socket: Socket,
+    socket: ConntrackSocket,
     datagram: Vec<u8>,
+    drops: u32,
 }
 
 impl EventSocket {
@@ -68,9 +71,9 @@ impl EventSocket {
     ///
     /// See [`ConntrackSocketError`].
     pub fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
-        let socket = socket::open_in(namespace)?;
-        join(&socket).map_err(ConntrackSocketError::Open)?;
-        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
+        let socket = ConntrackSocket::open_in(namespace)?;
+        join(&socket.socket).map_err(ConntrackSocketError::open)?;
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES), drops: 0 })
     }
 
     /// Takes what has arrived, up to a bound, and calls `each` with every event.
@@ -84,7 +87,7 @@ impl EventSocket {
     ) -> Result<Received, ConntrackSocketError> {
         let mut received = Received::default();
         for _ in 0..DATAGRAMS_AT_ONCE {
-            match socket::receive(&self.socket, &mut self.datagram) {
+            match self.socket.receive(&mut self.datagram) {
                 Ok(Datagram::Whole) => {}
                 Ok(Datagram::CutOff) => received.decode_errors += 1,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -111,19 +114,22 @@ impl EventSocket {
                 each(event);
             }
         }
+        let drops = dropped(&self.socket.socket).map_err(ConntrackSocketError::Receive)?;
+        received.lost = u64::from(drops.wrapping_sub(self.drops));
+        self.drops = drops;
         Ok(received)
     }
 }
 
 impl AsFd for EventSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.socket.as_fd()
     }
 }
 
 impl AsRawFd for EventSocket {
     fn as_raw_fd(&self) -> i32 {
-        self.socket.as_raw_fd()
+        self.socket.socket.as_raw_fd()
     }
 }
 
@@ -135,4 +141,24 @@ fn join(socket: &Socket) -> io::Result<()> {
     }
     socket.add_membership(GROUP_NEW)?;
     socket.add_membership(GROUP_DESTROY)
+}
+
+/// How many messages the kernel could not put into the socket since it was opened; wraps
+/// (`netlink_overrun`, net/netlink/af_netlink.c; `sk_get_meminfo`, net/core/sock.c).
+fn dropped(socket: &Socket) -> io::Result<u32> {
+    // `SK_MEMINFO_VARS` and `SK_MEMINFO_DROPS` of include/uapi/linux/sock_diag.h.
+    let mut memory = [0_u32; 9];
+    let mut bytes = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: both pointers are of live locals, and `bytes` is the size of what `memory` has room for.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &mut bytes,
+        )
+    };
+    let [.., drops] = memory;
+    if result == 0 { Ok(drops) } else { Err(io::Error::last_os_error()) }
 }

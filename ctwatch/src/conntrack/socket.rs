@@ -1,4 +1,5 @@
-//! Opens ctnetlink sockets inside a network namespace, and only where that loads no module.
+//! Opens ctnetlink sockets inside a network namespace and sends requests, but never where that would load a
+//! module.
 
 use std::io;
 
@@ -29,7 +30,7 @@ pub enum ConntrackSocketError {
     #[error("no permission to read the conntrack table: run as root, or with CAP_NET_ADMIN")]
     NotPermitted,
     /// The kernel refused the request, or ended its answer early.
-    #[error("the kernel did not list the conntrack table")]
+    #[error("the kernel refused to tell of the conntrack table")]
     Refused(#[source] io::Error),
     /// The request cannot be sent.
     #[error("cannot send a ctnetlink request")]
@@ -43,35 +44,70 @@ pub enum ConntrackSocketError {
 }
 
 impl ConntrackSocketError {
+    /// The error of a socket that could not be opened or set up.
+    pub(super) fn open(error: io::Error) -> Self {
+        Self::unless_not_permitted(error, Self::Open)
+    }
+
     /// The error of a request that the kernel answered with this `errno`.
     pub(super) fn refused(errno: i32) -> Self {
-        let error = io::Error::from_raw_os_error(errno);
+        Self::unless_not_permitted(io::Error::from_raw_os_error(errno), Self::Refused)
+    }
+
+    fn unless_not_permitted(error: io::Error, otherwise: fn(io::Error) -> Self) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted,
-            _ => Self::Refused(error),
+            _ => otherwise(error),
         }
     }
 }
 
-/// Opens a socket to the conntrack side of the kernel; no other program can send to it.
-///
-/// # Errors
-///
-/// [`ConntrackSocketError::ModuleNotLoaded`] without having asked the kernel for anything; otherwise the
-/// namespace or the socket cannot be opened.
-pub(super) fn open_in(namespace: &NetworkNamespace) -> Result<Socket, ConntrackSocketError> {
-    if modules::conntrack_netlink() == Presence::Absent {
-        return Err(ConntrackSocketError::ModuleNotLoaded);
-    }
-    namespace.run(open)?.map_err(ConntrackSocketError::Open)
+/// A socket to the conntrack side of the kernel; no other program can send to it.
+#[derive(Debug)]
+pub(super) struct ConntrackSocket {
+    pub(super) socket: Socket,
+    presence: Presence,
 }
 
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    // A connected netlink socket takes messages from its peer alone (`netlink_getsockbyportid`).
-    socket.connect(&SocketAddr::new(0, 0))?;
-    Ok(socket)
+impl ConntrackSocket {
+    /// Opens a socket in a namespace; it stays bound to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConntrackSocketError::ModuleNotLoaded`] without having asked the kernel for anything; otherwise the
+    /// namespace or the socket cannot be opened.
+    pub(super) fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
+        let presence = present()?;
+        let socket = namespace.run(open)?.map_err(ConntrackSocketError::open)?;
+        Ok(Self { socket, presence })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    ///
+    /// [`ConntrackSocketError::ModuleNotLoaded`] if the module has been removed since: a request would load
+    /// it again.
+    pub(super) fn send(&self, request: &[u8]) -> Result<(), ConntrackSocketError> {
+        if self.presence == Presence::Module {
+            present()?;
+        }
+        self.socket.send(request, 0).map_err(ConntrackSocketError::Send)?;
+        Ok(())
+    }
+
+    /// Receives one datagram into the capacity that `datagram` has.
+    pub(super) fn receive(&self, datagram: &mut Vec<u8>) -> io::Result<Datagram> {
+        loop {
+            datagram.clear();
+            match self.socket.recv(datagram, libc::MSG_TRUNC) {
+                Ok(bytes) if bytes > datagram.len() => return Ok(Datagram::CutOff),
+                Ok(_) => return Ok(Datagram::Whole),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 /// Whether a datagram was longer than the buffer.
@@ -83,15 +119,30 @@ pub(super) enum Datagram {
     CutOff,
 }
 
-/// Receives one datagram into the capacity that `datagram` has.
-pub(super) fn receive(socket: &Socket, datagram: &mut Vec<u8>) -> io::Result<Datagram> {
-    loop {
-        datagram.clear();
-        match socket.recv(datagram, libc::MSG_TRUNC) {
-            Ok(bytes) if bytes > datagram.len() => return Ok(Datagram::CutOff),
-            Ok(_) => return Ok(Datagram::Whole),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+fn present() -> Result<Presence, ConntrackSocketError> {
+    match modules::conntrack_netlink() {
+        Presence::Absent => Err(ConntrackSocketError::ModuleNotLoaded),
+        presence => Ok(presence),
+    }
+}
+
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    // A connected netlink socket takes messages from its peer alone (`netlink_getsockbyportid`).
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_privilege_is_told_apart_from_other_refusals() {
+        let refused = ConntrackSocketError::refused(libc::EPERM);
+        assert!(matches!(refused, ConntrackSocketError::NotPermitted), "{refused}");
+        let refused = ConntrackSocketError::refused(libc::EINVAL);
+        assert!(matches!(refused, ConntrackSocketError::Refused(_)), "{refused}");
     }
 }

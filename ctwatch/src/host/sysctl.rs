@@ -139,10 +139,11 @@ fn open_if_there(path: &'static str) -> Result<Option<File>, ConntrackFilesError
     }
 }
 
-/// The file of a sysctl is gone, and says so, once its module is (`use_table`, fs/proc/proc_sysctl.c).
+/// Once the module is gone a sysctl file says `ENOENT` (`use_table`, fs/proc/proc_sysctl.c) and the
+/// statistics say `EIO` (`proc_reg_read`, fs/proc/inode.c).
 fn read_error(path: &'static str, source: io::Error) -> ConntrackFilesError {
-    match source.kind() {
-        io::ErrorKind::NotFound => ConntrackFilesError::NotLoaded,
+    match source.raw_os_error() {
+        Some(libc::ENOENT | libc::EIO) => ConntrackFilesError::NotLoaded,
         _ => ConntrackFilesError::Read { path, source },
     }
 }

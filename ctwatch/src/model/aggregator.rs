@@ -14,7 +14,7 @@ use super::{
     counters::Counters,
     event::Event,
     loss::{Hop, Loss},
-    mode::Mode,
+    mode::{Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
     ranking::{Previous, SortBy, rank},
@@ -129,7 +129,7 @@ impl Aggregator {
             .since(self.previous.as_ref().map_or(self.started, |last| last.moment))
             .as_secs_f64();
         let (sources, others, totals) =
-            rank(rows, &self.limits, self.previous.as_ref(), interval_s);
+            rank(rows, self.nothing(), &self.limits, self.previous.as_ref(), interval_s);
         let mut events = std::mem::take(&mut self.events);
         self.suppressed.tell(
             self.netns,
@@ -225,6 +225,22 @@ impl Aggregator {
         rows
     }
 
+    /// The sum of no sources: zero for what the mode sees, unknown for what it does not.
+    fn nothing(&self) -> SourceNumbers {
+        let in_kernel = self.mode.counts_in_kernel();
+        let counted = in_kernel || self.mode.alloc == Rung::Netlink;
+        let refusals = self.mode.sees_refusals();
+        SourceNumbers {
+            key: None,
+            entries: (in_kernel || self.netlink.has_census()).then_some(0),
+            new: counted.then_some(0),
+            refused: refusals.then_some(0),
+            ended: counted.then_some(0),
+            new_per_s: counted.then_some(0.0),
+            refused_per_s: refusals.then_some(0.0),
+        }
+    }
+
     fn seen_by_netlink(&mut self) -> Vec<SourceNumbers> {
         self.netlink.numbers(self.netns, &self.after, self.kernel.drop, &self.mode)
     }
@@ -316,3 +332,6 @@ fn numbers(key: Option<SourceKey>, held: i64, counters: &Counters) -> SourceNumb
         ..SourceNumbers::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

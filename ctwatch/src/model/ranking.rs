@@ -38,9 +38,10 @@ pub struct Ranked {
 }
 
 /// Orders the rows and splits them into those that are listed and the sum of the others; the third value is
-/// the sum of all, added up independently of the split.
+/// the sum of all, added up independently of the split. `nothing` is the sum of no rows.
 pub fn rank(
     mut rows: Vec<SourceNumbers>,
+    nothing: SourceNumbers,
     limits: &Limits,
     previous: Option<&Previous>,
     interval_s: f64,
@@ -56,10 +57,10 @@ pub fn rank(
         }
         counts.insert(row.key, now);
     }
-    let mut totals = SourceNumbers::default();
+    let mut totals = nothing;
     rows.iter().for_each(|row| totals.include(row));
     rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
-    let mut others = SourceNumbers::default();
+    let mut others = nothing;
     let mut numbers = Vec::with_capacity(limits.listed_sources.min(rows.len()));
     for row in rows {
         if row.key.is_some() && numbers.len() < limits.listed_sources {
@@ -68,7 +69,6 @@ pub fn rank(
             others.include(&row);
         }
     }
-    others.fill_like(&totals);
     (Ranked { numbers, counts }, others, totals)
 }
 
@@ -104,17 +104,6 @@ impl SourceNumbers {
         add(&mut self.ended, other.ended);
         add_rate(&mut self.new_per_s, other.new_per_s);
         add_rate(&mut self.refused_per_s, other.refused_per_s);
-    }
-
-    /// Says zero instead of "not known" for what the whole knows and this part of it has nothing of.
-    fn fill_like(&mut self, whole: &Self) {
-        let zero = |part: &mut Option<u64>, whole: Option<u64>| *part = part.or(whole.map(|_| 0));
-        zero(&mut self.entries, whole.entries);
-        zero(&mut self.new, whole.new);
-        zero(&mut self.refused, whole.refused);
-        zero(&mut self.ended, whole.ended);
-        self.new_per_s = self.new_per_s.or(whole.new_per_s.map(|_| 0.0));
-        self.refused_per_s = self.refused_per_s.or(whole.refused_per_s.map(|_| 0.0));
     }
 }
 

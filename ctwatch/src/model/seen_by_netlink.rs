@@ -42,6 +42,11 @@ impl SeenByNetlink {
         self.held = Some(held);
     }
 
+    /// Whether there was a dump, so that entries are known.
+    pub fn has_census(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Takes in the beginning of an entry.
     pub fn began(&mut self, source: SourceKey) {
         count(&mut self.began, source, self.sources_max);

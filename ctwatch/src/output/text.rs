@@ -10,26 +10,33 @@ use crate::model::{
     source,
 };
 
+/// Wide enough for an IPv4 prefix; the whole row then fits into 80 columns.
+const SOURCE_WIDTH: usize = 18;
+
 /// The table line, the sources, and the line that says what was lost; each line ends with a newline.
 pub fn snapshot(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ =
         writeln!(text, "{}  {}", time(snapshot.wall_ns), table(&snapshot.table, &snapshot.totals));
+    let named: Vec<(String, String, &SourceNumbers)> = snapshot
+        .sources
+        .iter()
+        .filter_map(|numbers| {
+            numbers.key.map(|key| (source::text(&key), protocol_of(&key), numbers))
+        })
+        .collect();
+    let width = named.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(SOURCE_WIDTH);
     let _ = writeln!(
         text,
-        "{:<40} {:<8} {:>9} {:>10} {:>10} {:>10} {:>7}",
+        "{:<width$} {:<8} {:>9} {:>8} {:>9} {:>9} {:>7}",
         "SOURCE", "PROTOCOL", "HELD", "NEW/S", "REFUSED/S", "REFUSED", "SHARE"
     );
-    for numbers in &snapshot.sources {
-        let (name, protocol) = numbers.key.as_ref().map_or_else(
-            || (String::new(), String::new()),
-            |key| (source::text(key), protocol_of(key)),
-        );
-        let _ = writeln!(text, "{}", row(&name, &protocol, numbers, &snapshot.table));
+    for (name, protocol, numbers) in &named {
+        let _ = writeln!(text, "{}", row(name, protocol, numbers, &snapshot.table, width));
     }
-    if snapshot.others != SourceNumbers::default() && !is_nothing(&snapshot.others) {
-        let _ = writeln!(text, "{}", row("others", "", &snapshot.others, &snapshot.table));
+    if !is_nothing(&snapshot.others) {
+        let _ = writeln!(text, "{}", row("others", "", &snapshot.others, &snapshot.table, width));
     }
     let _ = writeln!(text, "{}", trust(snapshot));
     text
@@ -81,13 +88,13 @@ fn table(table: &Table, totals: &SourceNumbers) -> String {
     text
 }
 
-fn row(name: &str, protocol: &str, numbers: &SourceNumbers, table: &Table) -> String {
+fn row(name: &str, protocol: &str, numbers: &SourceNumbers, table: &Table, width: usize) -> String {
     let share = numbers
         .entries
         .filter(|_| table.entries > 0)
         .map(|held| format!("{:.1} %", held as f64 * 100.0 / table.entries as f64));
     format!(
-        "{name:<40} {protocol:<8} {:>9} {:>10} {:>10} {:>10} {:>7}",
+        "{name:<width$} {protocol:<8} {:>9} {:>8} {:>9} {:>9} {:>7}",
         count(numbers.entries),
         rate(numbers.new_per_s),
         rate(numbers.refused_per_s),
@@ -137,5 +144,69 @@ fn time_span(seconds: f64) -> String {
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
         s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{
+        loss::Loss,
+        mode::{Mode, Rung},
+        snapshot::KernelStatistics,
+    };
+
+    #[test]
+    fn a_snapshot_reads_as_a_table_of_eighty_columns() {
+        let numbers = |source: &str, held| SourceNumbers {
+            key: Some(source::key(1, source.parse().unwrap(), 17)),
+            entries: Some(held),
+            new: Some(held),
+            refused: Some(7),
+            ended: Some(0),
+            new_per_s: Some(410.4),
+            refused_per_s: Some(3.0),
+        };
+        let culprit = numbers("10.0.1.2", 61_000);
+        let snapshot = Snapshot {
+            wall_ns: 1_795_442_400_000_000_000,
+            netns: 1,
+            interval_s: 1.0,
+            table: Table {
+                entries: 62_000,
+                limit: Some(65_536),
+                utilization: Some(0.946),
+                growth_per_s: Some(410.0),
+                time_to_full_s: Some(8.6),
+                ..Table::default()
+            },
+            totals: culprit,
+            sources: vec![culprit],
+            others: SourceNumbers { key: None, ..numbers("10.0.1.3", 1000) },
+            kernel: KernelStatistics::default(),
+            drift_entries: Some(0),
+            witness: None,
+            loss: Loss { ring_full: Some(2), ..Loss::default() },
+            mode: Arc::new(Mode {
+                alloc: Rung::Kprobe,
+                early_drop: Rung::Kprobe,
+                free: Rung::Kprobe,
+                degraded: Vec::new(),
+            }),
+            events: Vec::new(),
+        };
+        let text = super::snapshot(&snapshot);
+        assert_eq!(
+            text,
+            "\
+2026-11-23T14:00:00.000Z  table 62000/65536 (95 %)  +410/s  full in 9 s  REFUSING 3/s
+SOURCE             PROTOCOL      HELD    NEW/S REFUSED/S   REFUSED   SHARE
+10.0.1.2           udp          61000      410         3         7  98.4 %
+others                           1000      410         3         7   1.6 %
+loss: ring_full 2  drift: 0 entries
+"
+        );
     }
 }

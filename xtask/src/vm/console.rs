@@ -94,6 +94,29 @@ impl Console {
     }
 }
 
+/// The part of a console's log that says why a test failed: each panic with its message, or else the end of it all.
+pub(crate) fn what_went_wrong(log: &str) -> Vec<String> {
+    /// A message with a whole JSON line in it is cut after this many characters.
+    const WIDTH: usize = 2_000;
+    let lines: Vec<&str> = log.lines().collect();
+    let mut wrong: Vec<&str> = Vec::new();
+    for (position, line) in
+        lines.iter().enumerate().filter(|(_, line)| line.contains("panicked at "))
+    {
+        let message =
+            lines.iter().skip(position + 1).take_while(|line| !line.contains("stack backtrace:"));
+        wrong.push(line);
+        wrong.extend(message.take(8));
+    }
+    if wrong.is_empty() {
+        wrong.extend(lines.iter().skip(lines.len().saturating_sub(60)));
+    }
+    wrong
+        .into_iter()
+        .map(|line| line.chars().filter(|c| !c.is_control()).take(WIDTH).collect())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +165,22 @@ mod tests {
                 .unwrap_err()
                 .contains("cannot be read")
         );
+    }
+
+    #[test]
+    fn of_a_failed_run_the_panics_are_shown() {
+        let log = "[ 1.0] x\r\nthread 'a' (5) panicked at a.rs:1:2:\r\nleft: 1\r\nright: 2\r\nstack backtrace:\r\n   0: f\r\ntest b ... ok\r\n";
+        assert_eq!(
+            what_went_wrong(log),
+            ["thread 'a' (5) panicked at a.rs:1:2:", "left: 1", "right: 2"]
+        );
+    }
+
+    #[test]
+    fn of_a_run_without_panics_the_end_is_shown() {
+        let log: String = (0..100).map(|number| format!("line {number}\r\n")).collect();
+        let shown = what_went_wrong(&log);
+        assert_eq!((shown.len(), shown.last().map(String::as_str)), (60, Some("line 99")));
     }
 
     #[test]

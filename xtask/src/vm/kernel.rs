@@ -43,6 +43,7 @@ pub(crate) fn usual_series() -> &'static [&'static str] {
 /// # Errors
 /// If this machine's archive has no such kernel; the message says so, and nothing else depends on it.
 pub(crate) fn fetch(workspace: &Workspace, series: &str) -> Result<Kernel> {
+    let _lock = workspace.lock("kernels")?;
     let directory = workspace.target("vm/kernels").join(series);
     let release_file = directory.join("release");
     if let Ok(release) = fs::read_to_string(&release_file) {
@@ -57,8 +58,9 @@ pub(crate) fn fetch(workspace: &Workspace, series: &str) -> Result<Kernel> {
     })?;
     process::say(format!("fetching kernel {release}"));
     archive.unpack(&wanted, &directory.join("root"))?;
+    let kernel = locate(series, &release, &directory)?;
     packages::write(&release_file, &release)?;
-    locate(series, &release, &directory)
+    Ok(kernel)
 }
 
 impl Shelf {
@@ -91,8 +93,8 @@ impl Shelf {
 
     /// The newest release of a series, with the packages that it is in.
     ///
-    /// Up to 7.1 `linux-image-RELEASE` has everything on Debian; from 7.2 it is empty and depends on `linux-binary-RELEASE`
-    /// and `linux-modules-RELEASE`. Ubuntu has the modules apart too.
+    /// Up to 6.18 `linux-image-RELEASE` has everything on Debian; later it is empty and depends on `linux-binary-RELEASE`,
+    /// `linux-modules-RELEASE` and `linux-base-RELEASE`. Ubuntu has the modules apart too.
     fn newest(&self, names: &[String], series: &str) -> Option<(String, Vec<String>)> {
         let mut releases: Vec<&str> = names
             .iter()
@@ -107,7 +109,8 @@ impl Shelf {
             .collect();
         releases.sort_by_key(|release| Reverse(numbers(release)));
         let release = (*releases.first()?).to_owned();
-        let packages = ["image", "binary", "modules"].map(|part| format!("linux-{part}-{release}"));
+        let packages =
+            ["image", "binary", "modules", "base"].map(|part| format!("linux-{part}-{release}"));
         Some((release, packages.into_iter().filter(|package| names.contains(package)).collect()))
     }
 }
@@ -170,6 +173,7 @@ mod tests {
     #[test]
     fn a_kernel_in_parts_is_fetched_whole() {
         let names = names(&[
+            "linux-base-7.3.4+deb13-cloud-amd64",
             "linux-binary-7.3.4+deb13-cloud-amd64",
             "linux-binary-unsigned-7.3.4+deb13-cloud-amd64",
             "linux-image-7.3.4+deb13-cloud-amd64",
@@ -181,7 +185,8 @@ mod tests {
             [
                 "linux-image-7.3.4+deb13-cloud-amd64",
                 "linux-binary-7.3.4+deb13-cloud-amd64",
-                "linux-modules-7.3.4+deb13-cloud-amd64"
+                "linux-modules-7.3.4+deb13-cloud-amd64",
+                "linux-base-7.3.4+deb13-cloud-amd64"
             ]
         );
     }

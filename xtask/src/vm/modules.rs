@@ -13,14 +13,13 @@ use crate::packages;
 use crate::process;
 
 /// Without these there is no gateway to look at.
-const REQUIRED: [&str; 9] = [
+const REQUIRED: [&str; 8] = [
     "nf_conntrack",
     "nf_nat",
     "nf_tables",
     "nft_ct",
     "nft_masq",
     "nft_chain_nat",
-    "nfnetlink",
     "nf_conntrack_netlink",
     "veth",
 ];

@@ -2,7 +2,9 @@
 
 use std::ffi::CStr;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{Mode, OFlags, open};
@@ -11,6 +13,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
+use super::{INIT, INSIDE_LAB, inside_lab};
 use crate::program;
 
 /// A file system to mount: where, its type, and what to do where the kernel has none of that type.
@@ -36,6 +39,27 @@ const FILE_SYSTEMS: &[FileSystem] = &[
     FileSystem { target: "/sys/kernel/tracing", kind: "tracefs", need: Need::WherePresent },
     FileSystem { target: "/sys/fs/bpf", kind: "bpf", need: Need::WherePresent },
 ];
+
+/// Where the machine's programs lie.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Gives this process an environment, which a kernel does not, by starting the program anew: a running one must not
+/// change its own. Does nothing when that has been done.
+///
+/// # Errors
+/// When the program cannot be started.
+pub(super) fn begin_in_environment() -> Result<()> {
+    if inside_lab() {
+        return Ok(());
+    }
+    let error = Command::new(INIT)
+        .env(INSIDE_LAB, "1")
+        .env("PATH", PATH)
+        .env("HOME", "/")
+        .env("RUST_BACKTRACE", "1")
+        .exec();
+    Err(error).with_context(|| format!("cannot start {INIT} anew"))
+}
 
 /// Mounts the kernel's file systems, takes the console, and brings the loopback interface up.
 ///

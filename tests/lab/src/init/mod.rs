@@ -18,6 +18,8 @@ pub use verdict::Verdict;
 /// Set inside the lab's virtual machine, for what runs there.
 pub const INSIDE_LAB: &str = "CTWATCH_LAB";
 
+/// Where this program lies in the machine.
+pub const INIT: &str = "/init";
 /// Where the binary under test lies in the machine.
 pub const CTWATCH: &str = "/bin/ctwatch";
 /// Where the tests lie in the machine.
@@ -37,11 +39,11 @@ pub fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// Does all that the machine is for, and powers it off. It returns only if powering off fails.
+/// Does all that the machine is for, and powers it off. It returns only if that fails.
 pub fn run() {
-    // Without /proc there is no command line: the machine is prepared first.
-    let done = machine::prepare().and_then(|()| obey());
-    if let Err(error) = done {
+    if let Err(error) =
+        machine::begin_in_environment().and_then(|()| machine::prepare()).and_then(|()| obey())
+    {
         say(&Verdict::Error(format!("{error:#}")).to_string());
     }
     machine::power_off();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{WaitOptions, wait};
 
 use super::verdict::{Verdict, parse_result};
-use super::{CTWATCH, INSIDE_LAB, KERNEL_TESTS, say};
+use super::{CTWATCH, KERNEL_TESTS, say};
 use crate::{ctwatch, skip};
 
 /// Where skipped tests are noted.
@@ -22,10 +22,8 @@ pub(super) fn run(filters: &[String]) -> Result<Verdict> {
     let child = Command::new(KERNEL_TESTS)
         .args(["--test-threads=1", "--nocapture"])
         .args(filters)
-        .env(INSIDE_LAB, "1")
         .env(ctwatch::BINARY, CTWATCH)
         .env(skip::SKIP_LOG, SKIPPED)
-        .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null())
         .stdout(theirs.try_clone().context("cannot share a pipe")?)
         .stderr(theirs)

@@ -1,0 +1,171 @@
+//! What an aggregator makes of observations.
+
+use super::*;
+use crate::model::{baseline::Census, mode::Rung, source};
+
+const NETNS: u32 = 42;
+
+fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
+    let mode = Mode {
+        alloc: Rung::Kprobe,
+        early_drop: Rung::Kprobe,
+        free: Rung::Kprobe,
+        degraded: Vec::new(),
+    };
+    let limits = Limits { listed_sources, sort_by, events: 10, remembered_sources: 100 };
+    Aggregator::new(NETNS, limits, Arc::new(mode), at(0))
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment { monotonic_ns: seconds * 1_000_000_000, wall_ns: i128::from(seconds) * 1_000_000_000 }
+}
+
+fn client(last: u8) -> SourceKey {
+    source::key(NETNS, format!("10.0.1.{last}").parse().unwrap(), 17)
+}
+
+/// A reading of rows of attempts, refusals and ends, with the per-CPU totals that go with it.
+fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
+    let mut reading = RowReading::default();
+    for (key, attempts, refused, ended) in rows {
+        reading.add(&Row { key: *key, counters: [*attempts, *refused, *ended, *refused, 0] });
+        for (total, more) in reading.witness.iter_mut().zip([*attempts, *refused, *ended]) {
+            *total += more;
+        }
+    }
+    reading
+}
+
+fn observe(aggregator: &mut Aggregator, rows: &RowReading, entries: u64) {
+    aggregator.observe(Observation::Rows { before: rows.clone(), after: rows.clone() });
+    aggregator.observe(Observation::Table(TableReading {
+        entries,
+        limit: Some(1000),
+        ..TableReading::default()
+    }));
+}
+
+#[test]
+fn listed_and_others_add_up_to_the_totals_and_the_witness() {
+    let mut aggregator = aggregator(1, SortBy::Entries);
+    let rows =
+        reading(&[(client(1), 50, 10, 5), (client(2), 9, 0, 4), (client(3).prefix(), 7, 1, 0)]);
+    observe(&mut aggregator, &rows, 46);
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    let listed = &snapshot.sources;
+    assert_eq!(listed.iter().map(|row| row.key).collect::<Vec<_>>(), [Some(client(1))]);
+    assert_eq!(
+        (listed[0].entries, listed[0].new, listed[0].refused),
+        (Some(35), Some(40), Some(10))
+    );
+    assert_eq!((snapshot.others.entries, snapshot.others.new), (Some(11), Some(15)));
+    let mut sum = snapshot.others;
+    listed.iter().for_each(|row| sum.include(row));
+    assert_eq!(
+        (sum.entries, sum.new, sum.refused, sum.ended),
+        (
+            snapshot.totals.entries,
+            snapshot.totals.new,
+            snapshot.totals.refused,
+            snapshot.totals.ended
+        )
+    );
+    let witness = snapshot.witness.unwrap();
+    assert_eq!((witness.new, witness.refused, witness.ended, witness.difference), (55, 11, 9, 0));
+    assert_eq!(snapshot.drift_entries, Some(0));
+    assert_eq!(snapshot.loss.map_full, Some(7));
+}
+
+#[test]
+fn other_namespaces_are_not_mixed_in() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    let elsewhere = SourceKey { netns: 1, ..client(1) };
+    observe(&mut aggregator, &reading(&[(elsewhere, 8, 0, 0), (client(1), 3, 0, 0)]), 3);
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    assert_eq!((snapshot.totals.new, snapshot.drift_entries), (Some(3), Some(0)));
+    assert_eq!(snapshot.witness.unwrap().difference, 0);
+}
+
+#[test]
+fn entries_from_before_the_start_are_held_until_they_end() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    let nothing = RowReading::default();
+    let held = HashMap::from([(client(1), 20)]);
+    let census = Census { held, before: nothing.clone(), after: nothing };
+    aggregator.observe(Observation::Census(Box::new(census)));
+    observe(&mut aggregator, &reading(&[(client(1), 1, 0, 15)]), 6);
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    assert_eq!(snapshot.sources[0].entries, Some(6));
+    assert_eq!(snapshot.drift_entries, Some(0));
+}
+
+#[test]
+fn drift_is_the_distance_from_what_both_readings_allow() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    aggregator.observe(Observation::Rows {
+        before: reading(&[(client(1), 10, 0, 0)]),
+        after: reading(&[(client(1), 14, 0, 0)]),
+    });
+    for (count, drift) in [(10, 0), (12, 0), (14, 0), (9, 1), (20, -6)] {
+        aggregator.observe(Observation::Table(TableReading {
+            entries: count,
+            ..TableReading::default()
+        }));
+        assert_eq!(aggregator.tick(at(1), Ending::More).drift_entries, Some(drift), "{count}");
+    }
+}
+
+#[test]
+fn rates_are_of_the_interval_and_order_the_busy_before_the_idle() {
+    let mut aggregator = aggregator(10, SortBy::New);
+    observe(&mut aggregator, &reading(&[(client(1), 500, 0, 0)]), 500);
+    aggregator.tick(at(1), Ending::More);
+    observe(&mut aggregator, &reading(&[(client(1), 500, 0, 0), (client(2), 30, 6, 0)]), 524);
+    let snapshot = aggregator.tick(at(3), Ending::More);
+    let first = &snapshot.sources[0];
+    assert_eq!(
+        (first.key, first.new_per_s, first.refused_per_s),
+        (Some(client(2)), Some(12.0), Some(3.0))
+    );
+    assert_eq!(snapshot.table.growth_per_s, Some(12.0));
+    assert_eq!(snapshot.table.time_to_full_s, Some(476.0 / 12.0));
+}
+
+#[test]
+fn a_row_that_is_given_up_leaves_its_counts_behind() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    let rows = reading(&[(client(1), 30, 2, 27)]);
+    observe(&mut aggregator, &rows, 1);
+    let row = Row { key: client(1), counters: [30, 2, 27, 2, 0] };
+    aggregator.observe(Observation::RowReleased(row));
+    let mut after = reading(&[(client(1), 5, 0, 6)]);
+    after.witness = [35, 2, 33, 0, 0, 0, 0, 0];
+    observe(&mut aggregator, &after, 0);
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    let client = snapshot.sources[0];
+    assert_eq!(
+        (client.entries, client.new, client.refused, client.ended),
+        (Some(0), Some(33), Some(2), Some(33))
+    );
+    assert_eq!((snapshot.drift_entries, snapshot.witness.unwrap().difference), (Some(0), 0));
+}
+
+#[test]
+fn without_hooks_what_cannot_be_seen_is_unknown() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    let mode =
+        Mode { alloc: Rung::None, early_drop: Rung::None, free: Rung::None, degraded: Vec::new() };
+    aggregator.observe(Observation::Mode(Arc::new(mode)));
+    aggregator.observe(Observation::Held(HashMap::from([(client(1), 4)])));
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    let client = snapshot.sources[0];
+    assert_eq!(
+        (client.entries, client.new, client.refused, client.ended),
+        (Some(4), None, None, None)
+    );
+    assert_eq!(
+        (snapshot.drift_entries, snapshot.witness, snapshot.loss.ring_full),
+        (None, None, None)
+    );
+    assert_eq!(snapshot.totals.refused, None);
+}

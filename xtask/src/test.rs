@@ -1,0 +1,110 @@
+//! `cargo xtask test`: every layer of tests, one after another, and their sum.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::cargo;
+use crate::lab::{self, Lab};
+use crate::libtest;
+use crate::outcome::Outcome;
+use crate::packages::{self, Distribution};
+use crate::process;
+use crate::vm::kernel;
+use crate::workspace::Workspace;
+
+/// Programs that the tests call on the machine itself, with the Debian packages that bring them: none of them starts a
+/// service or adds a firewall rule (Debian's `nftables` ships a unit, but leaves it disabled).
+const PROGRAMS: [(&str, &str); 3] =
+    [("nft", "nftables"), ("conntrack", "conntrack"), ("ip", "iproute2")];
+
+/// How much is run in virtual machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every scenario on one kernel, and the one that proves the numbers on the others.
+    Usual,
+    /// Every scenario on every kernel.
+    All,
+}
+
+/// Runs all layers; a layer that fails does not keep the next from running.
+pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut outcome = Outcome::default();
+    let layers: [(&str, Layer); 3] =
+        [("unit tests", unit), ("degraded mode", degraded), ("virtual machines", machines)];
+    for (name, layer) in layers {
+        process::say(format!("{name}: starting after {} s", start.elapsed().as_secs()));
+        let found = layer(workspace, extent)
+            .unwrap_or_else(|error| Outcome::failed(format!("{name}: {error:#}")));
+        process::say(format!("{name}: {found}"));
+        outcome.add(found);
+    }
+    process::say(format!("all tests took {} s", start.elapsed().as_secs()));
+    Ok(outcome)
+}
+
+type Layer = fn(&Workspace, Extent) -> Result<Outcome>;
+
+/// Unit, property and command line tests: whatever cargo runs unasked.
+fn unit(workspace: &Workspace, _: Extent) -> Result<Outcome> {
+    let mut command =
+        cargo::cargo(workspace, &["test", "--quiet", "--locked", "--workspace", "--no-fail-fast"]);
+    libtest::run(&mut command, "unit tests", &workspace.target("skipped.unit"))
+}
+
+/// What ctwatch sees without hooks, in network namespaces of this machine.
+fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if let Err(error) = provide_programs() {
+        outcome.skip(format!("degraded mode: {error:#}"));
+        return Ok(outcome);
+    }
+    let arguments =
+        ["test", "--quiet", "--locked", "--no-run", "--package", "ctwatch", "--test", "degraded"];
+    let program = cargo::executable(&mut cargo::cargo(workspace, &arguments), "degraded")?;
+    let mut command = match process::as_root(program, &["CTWATCH_SKIP_LOG", "PATH"]) {
+        Ok(command) => command,
+        Err(error) => {
+            outcome.skip(format!("degraded mode: {error:#}"));
+            return Ok(outcome);
+        }
+    };
+    // The programs of a gateway lie where an ordinary user's path does not lead.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
+        .env_remove("LD_LIBRARY_PATH");
+    command.current_dir(workspace.root().join("ctwatch")).args(["--test-threads", "1"]);
+    libtest::run(&mut command, "degraded mode", &workspace.target("skipped.degraded"))
+}
+
+/// The scenarios on real kernels.
+fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
+    let series: Vec<String> =
+        kernel::usual_series().iter().map(|series| (*series).to_owned()).collect();
+    let (kernels, mut outcome) = lab::fetch_all(workspace, &series)?;
+    let lab = Lab::for_tests(workspace)?;
+    for (position, kernel) in kernels.iter().enumerate() {
+        let filters = match extent {
+            Extent::Usual if position > 0 => vec![lab::EXACTNESS.to_owned()],
+            Extent::Usual | Extent::All => Vec::new(),
+        };
+        outcome.add(lab.test(kernel, &filters)?);
+    }
+    Ok(outcome)
+}
+
+/// Installs the programs that are missing, where that can be done unasked.
+fn provide_programs() -> Result<()> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
+    let wanted: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let names = wanted.join(", ");
+    if !Distribution::of_this_machine().has_apt() {
+        anyhow::bail!("install these programs' packages first: {names}");
+    }
+    packages::install(&wanted).with_context(|| format!("cannot install {names}"))
+}
