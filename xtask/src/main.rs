@@ -113,6 +113,10 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             lab::show(workspace, kernel.as_deref(), &arguments).map(|()| ExitCode::SUCCESS)
         }
         Task::Lab { task: Some(LabTask::Test { kernel, filters }), .. } => {
+            // `--kernel 6.1 6.12 exactness`: what does not begin like a version is a filter.
+            let (kernel, more): (Vec<String>, Vec<String>) =
+                kernel.into_iter().partition(|word| vm::kernel::is_series(word));
+            let filters = [more, filters].concat();
             let first = vm::kernel::usual_series().first().map(|series| (*series).to_owned());
             let series = if kernel.is_empty() { first.into_iter().collect() } else { kernel };
             Ok(report(&lab::test(workspace, &series, &filters)?))

@@ -19,8 +19,8 @@ use crate::workspace::Workspace;
 
 /// The release of bpf-linker that is built; its feature must name rustc's LLVM.
 const BPF_LINKER_VERSION: &str = "0.13.0";
-/// The major version of LLVM in Debian's `rustc-web`.
-const LLVM_MAJOR: &str = "22";
+/// The compiler, its cargo and its library source.
+const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// Where Debian has `rustc-web`: a compiler recent enough for the web engines of its stable releases.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-security"];
 /// What the closure of the compiler needs, but every machine that compiled this program has: libc, and gcc for linking.
@@ -172,24 +172,29 @@ impl Toolchain {
             packages::remove_directory(&root)?;
             process::say("fetching the compiler and its library source (about 190 MB, once)");
             let archive = Archive::open(workspace.target("toolchain/apt"), &SUITES)?;
-            let objcopy_package = format!("llvm-{LLVM_MAJOR}");
+            let llvm_major = llvm_major_of(&archive.closure(&COMPILER)?)?;
+            let objcopy_package = format!("llvm-{llvm_major}");
             let closure =
-                archive.closure(&["rustc-web", "cargo-web", "rust-web-src", &objcopy_package])?;
+                archive.closure(&[&COMPILER, [objcopy_package.as_str()].as_slice()].concat())?;
             let wanted = without_what_is_had_anyway(closure);
             archive.unpack(&wanted, &root)?;
             packages::write(&complete, wanted.join("\n"))?;
         }
+        let unpacked = fs::read_to_string(&complete)
+            .with_context(|| format!("cannot read {}", complete.display()))?;
+        let unpacked: Vec<String> = unpacked.lines().map(str::to_owned).collect();
+        let llvm_major = llvm_major_of(&unpacked)?;
         let libraries = root.join("usr/lib/x86_64-linux-gnu");
         let mut toolchain = Self {
             cargo: root.join("usr/bin/cargo"),
             rustc: root.join("usr/bin/rustc"),
             bpf_linker: workspace.target("tools/bin/bpf-linker"),
-            objcopy: root.join(format!("usr/lib/llvm-{LLVM_MAJOR}/bin/llvm-objcopy")),
+            objcopy: root.join(format!("usr/lib/llvm-{llvm_major}/bin/llvm-objcopy")),
             sysroot: root.join("usr"),
             library_path: Some(libraries.clone()),
         };
         if !toolchain.bpf_linker.exists() {
-            toolchain.build_bpf_linker(workspace, &libraries)?;
+            toolchain.build_bpf_linker(workspace, &libraries, &llvm_major)?;
         }
         toolchain.sysroot =
             toolchain.sysroot.canonicalize().context("the unpacked compiler is gone")?;
@@ -197,7 +202,12 @@ impl Toolchain {
     }
 
     /// Builds bpf-linker against the LLVM that the compiler uses, so that both read the same bitcode.
-    fn build_bpf_linker(&self, workspace: &Workspace, libraries: &Path) -> Result<()> {
+    fn build_bpf_linker(
+        &self,
+        workspace: &Workspace,
+        libraries: &Path,
+        llvm_major: &str,
+    ) -> Result<()> {
         process::say(format!(
             "building bpf-linker {BPF_LINKER_VERSION} (about a minute and a half, once)"
         ));
@@ -207,10 +217,10 @@ impl Toolchain {
             .with_context(|| format!("cannot create {}", prefix.display()))?;
         let shared = packages::files_in(libraries)?.into_iter().find(|path| {
             let name = path.file_name().map(|name| name.to_string_lossy());
-            name.is_some_and(|name| name.starts_with(&format!("libLLVM.so.{LLVM_MAJOR}")))
+            name.is_some_and(|name| name.starts_with(&format!("libLLVM.so.{llvm_major}")))
         });
         let shared = shared
-            .with_context(|| format!("no libLLVM {LLVM_MAJOR} in {}", libraries.display()))?;
+            .with_context(|| format!("no libLLVM {llvm_major} in {}", libraries.display()))?;
         symlink(&shared, prefix.join("lib/libLLVM.so"))
             .context("cannot link libLLVM into place")?;
         let mut command = self.cargo()?;
@@ -222,7 +232,7 @@ impl Toolchain {
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env_remove("RUSTC_BOOTSTRAP")
             .args(["install", "--quiet", "--locked", "bpf-linker", "--version", BPF_LINKER_VERSION])
-            .args(["--no-default-features", "--features", &format!("llvm-{LLVM_MAJOR}")])
+            .args(["--no-default-features", "--features", &format!("llvm-{llvm_major}")])
             .arg("--root")
             .arg(workspace.target("tools"));
         process::capture(&mut command)?;
@@ -263,6 +273,14 @@ impl Toolchain {
     }
 }
 
+/// The major version of the LLVM among packages.
+fn llvm_major_of(packages: &[String]) -> Result<String> {
+    let major = packages
+        .iter()
+        .find_map(|package| package.strip_prefix("libllvm")?.split(['=', 't']).next());
+    major.map(str::to_owned).context("the compiler's packages name no libllvm")
+}
+
 /// The packages without those that every machine has in a version of its own.
 pub(crate) fn without_what_is_had_anyway(packages: Vec<String>) -> Vec<String> {
     packages
@@ -297,6 +315,14 @@ fn is_network(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_linker_is_built_for_the_compiler_s_own_llvm() {
+        let packages = |name: &str| vec!["libc6=2.36".to_owned(), name.to_owned()];
+        assert_eq!(llvm_major_of(&packages("libllvm22=1:22.1.8-1~deb12u1")).unwrap(), "22");
+        assert_eq!(llvm_major_of(&packages("libllvm23t64=1:23.1")).unwrap(), "23");
+        assert!(llvm_major_of(&packages("libz3-4=4.8")).is_err());
+    }
 
     #[test]
     fn what_the_calling_cargo_set_is_cleared_but_the_way_to_the_registry_is_kept() {

@@ -1,7 +1,10 @@
 //! Lists all entries of the table through ctnetlink. A listing costs the kernel 2 to 4 µs an entry, so the
 //! caller must leave pauses between two of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
@@ -52,7 +55,7 @@ impl DumpSocket {
         Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES), sequence_number: 0 })
     }
 
-    /// Lists the table and calls `each` with every entry; blocks until the end.
+    /// Lists the table and calls `each` with every entry until that says to break off; blocks until the end.
     ///
     /// The kernel leaves out entries that have expired, and frees them on the way, and those that wait for
     /// their first packet to leave; `nf_conntrack_count` counts both. Entries that come or go meanwhile may
@@ -60,27 +63,29 @@ impl DumpSocket {
     ///
     /// # Errors
     ///
-    /// The kernel refused or stopped. Some entries may have been handed on by then; open another socket.
+    /// The kernel refused or stopped, or `each` did. Some entries may have been handed on by then; open another
+    /// socket.
     pub fn dump(
         &mut self,
-        mut each: impl FnMut(&Entry),
+        mut each: impl FnMut(&Entry) -> ControlFlow<()>,
     ) -> Result<DumpReport, ConntrackSocketError> {
         let mut entries = 0;
-        let answer = self.ask(Request::Entries, |content| {
-            if let Content::Entry(entry) = content {
+        let answer = self.ask(Request::Entries, |content| match content {
+            Content::Entry(entry) => {
                 entries += 1;
-                each(&entry);
+                each(&entry)
             }
+            _ => ControlFlow::Continue(()),
         })?;
         let Answer { decode_errors, duration, interrupted } = answer;
         Ok(DumpReport { entries, decode_errors, duration, interrupted })
     }
 
-    /// Sends a request and calls `each` with what every message of the answer says.
+    /// Sends a request and calls `each` with what every message of the answer says, until that breaks off.
     pub(super) fn ask(
         &mut self,
         request: Request,
-        mut each: impl FnMut(Content<'_>),
+        mut each: impl FnMut(Content<'_>) -> ControlFlow<()>,
     ) -> Result<Answer, ConntrackSocketError> {
         let start = Instant::now();
         self.sequence_number = self.sequence_number.wrapping_add(1);
@@ -109,7 +114,11 @@ impl DumpSocket {
                     Content::Done(errno) | Content::Refused(errno) => {
                         return Err(ConntrackSocketError::refused(errno));
                     }
-                    content => each(content),
+                    content => {
+                        if each(content).is_break() {
+                            return Err(ConntrackSocketError::BrokenOff);
+                        }
+                    }
                 }
             }
         }

@@ -2,10 +2,7 @@
 //! connections dearer and their entries larger, so the caller decides for how long one may be open; it is
 //! never a reliable one, which would keep ended entries in a full table.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-};
+use std::io;
 
 use netlink_sys::Socket;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
@@ -43,9 +40,8 @@ pub enum Event {
 pub struct Received {
     /// Events that were handed on.
     pub events: u64,
-    /// Events that the kernel could not put into the socket, since the last call.
-    pub lost: u64,
-    /// Times that the kernel said that it lost events (`ENOBUFS`).
+    /// Times that the kernel said that it lost events, at least one each (`ENOBUFS`; `netlink_overrun`,
+    /// net/netlink/af_netlink.c).
     pub overruns: u64,
     /// Messages that could not be read.
     pub decode_errors: u64,
@@ -58,7 +54,6 @@ pub struct Received {
 pub struct EventSocket {
     socket: ConntrackSocket,
     datagram: Vec<u8>,
-    drops: u32,
 }
 
 impl EventSocket {
@@ -73,7 +68,7 @@ impl EventSocket {
     pub fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
         let socket = ConntrackSocket::open_in(namespace)?;
         join(&socket.socket).map_err(ConntrackSocketError::open)?;
-        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES), drops: 0 })
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
     /// Takes what has arrived, up to a bound, and calls `each` with every event.
@@ -114,22 +109,7 @@ impl EventSocket {
                 each(event);
             }
         }
-        let drops = dropped(&self.socket.socket).map_err(ConntrackSocketError::Receive)?;
-        received.lost = u64::from(drops.wrapping_sub(self.drops));
-        self.drops = drops;
         Ok(received)
-    }
-}
-
-impl AsFd for EventSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.socket.as_fd()
-    }
-}
-
-impl AsRawFd for EventSocket {
-    fn as_raw_fd(&self) -> i32 {
-        self.socket.socket.as_raw_fd()
     }
 }
 
@@ -141,24 +121,4 @@ fn join(socket: &Socket) -> io::Result<()> {
     }
     socket.add_membership(GROUP_NEW)?;
     socket.add_membership(GROUP_DESTROY)
-}
-
-/// How many messages the kernel could not put into the socket since it was opened; wraps
-/// (`netlink_overrun`, net/netlink/af_netlink.c; `sk_get_meminfo`, net/core/sock.c).
-fn dropped(socket: &Socket) -> io::Result<u32> {
-    // `SK_MEMINFO_VARS` and `SK_MEMINFO_DROPS` of include/uapi/linux/sock_diag.h.
-    let mut memory = [0_u32; 9];
-    let mut bytes = size_of_val(&memory) as libc::socklen_t;
-    // SAFETY: both pointers are of live locals, and `bytes` is the size of what `memory` has room for.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_MEMINFO,
-            memory.as_mut_ptr().cast(),
-            &mut bytes,
-        )
-    };
-    let [.., drops] = memory;
-    if result == 0 { Ok(drops) } else { Err(io::Error::last_os_error()) }
 }

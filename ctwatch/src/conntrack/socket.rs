@@ -38,6 +38,9 @@ pub enum ConntrackSocketError {
     /// The answer cannot be received, or did not come in time.
     #[error("cannot receive from the ctnetlink socket")]
     Receive(#[source] io::Error),
+    /// Whoever took the answer did not want the rest of it.
+    #[error("the answer of ctnetlink was broken off")]
+    BrokenOff,
     /// The answer is not what the kernel writes.
     #[error("cannot understand the answer of ctnetlink")]
     Unreadable(#[source] DecodeError),

@@ -1,5 +1,7 @@
 //! Asks ctnetlink for the statistics of each CPU, for kernels that do not tell them in /proc.
 
+use std::ops::ControlFlow;
+
 use super::{
     attribute::{DecodeError, be32, for_each_attribute},
     dump::DumpSocket,
@@ -43,6 +45,7 @@ impl DumpSocket {
                     Err(error) => failed = Some(error),
                 }
             }
+            ControlFlow::Continue(())
         })?;
         failed.map_or(Ok(cpus), |error| Err(ConntrackSocketError::Unreadable(error)))
     }

@@ -38,6 +38,11 @@ pub(crate) fn usual_series() -> &'static [&'static str] {
     if Distribution::of_this_machine().id == "debian" { &["6.12", "6.1", "7.3"] } else { &[NEWEST] }
 }
 
+/// Whether a word can name a series of kernels.
+pub(crate) fn is_series(word: &str) -> bool {
+    word == NEWEST || word.starts_with(|character: char| character.is_ascii_digit())
+}
+
 /// Downloads and unpacks the newest kernel of a series, unless it is there.
 ///
 /// # Errors
