@@ -39,6 +39,8 @@ pub enum Witness {
     RequesterUnknown = 5,
     /// Calls whose arguments could not be read, counted under no source.
     Unreadable = 6,
+    /// Beginnings and ends that were to be traced and found the ring buffer full.
+    TracesLost = 7,
 }
 
 impl Witness {

@@ -4,6 +4,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The value of [`EventRecord::kind`] for a packet that was refused an entry because the table was full.
 pub const KIND_REFUSED_TABLE_FULL: u8 = 1;
+/// The value of [`EventRecord::kind`] for a packet that asked for an entry, while that is traced.
+pub const KIND_BEGAN: u8 = 2;
+/// The value of [`EventRecord::kind`] for an entry that is gone, while that is traced.
+pub const KIND_ENDED: u8 = 3;
 
 /// One event. All numbers are in the machine's byte order, addresses in the network's.
 #[derive(

@@ -21,3 +21,13 @@ pub mod tuple {
     /// Bytes of the tuple that are read.
     pub const SIZE: usize = 40;
 }
+
+/// What user space tells the hooks while they run: the words of the kernel side's map `CONTROL`.
+pub mod control {
+    /// Not zero while refusals are to be looked for among dropped packets.
+    pub const WATCH_DROPS: u32 = 0;
+    /// Not zero while every beginning and end of an entry is to be sent as an event.
+    pub const TRACE: u32 = 1;
+    /// How many words there are.
+    pub const WORDS: u32 = 2;
+}

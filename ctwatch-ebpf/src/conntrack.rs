@@ -56,12 +56,12 @@ pub(crate) fn key_of(net: u64, tuple: &Tuple) -> Option<SourceKey> {
     SourceKey::of_address(netns_of(net)?, tuple.family, tuple.protocol, tuple.source)
 }
 
-/// The key of the source that opened the entry `struct nf_conn` at an address.
+/// The key of the source that opened the entry `struct nf_conn` at an address, and its tuple.
 #[inline(always)]
-pub(crate) fn key_of_entry(entry: u64) -> Option<SourceKey> {
+pub(crate) fn key_of_entry(entry: u64) -> Option<(SourceKey, Tuple)> {
     let net = entry + u64::from(NF_CONN_NET.load());
     // SAFETY: the helper checks the address and fails for a bad one.
     let net = unsafe { bpf_probe_read_kernel(net as *const u64) }.ok()?;
     let tuple = tuple_at(entry + u64::from(NF_CONN_TUPLE.load()))?;
-    key_of(net, &tuple)
+    Some((key_of(net, &tuple)?, tuple))
 }

@@ -9,11 +9,14 @@ use aya_ebpf::{
 use ctwatch_common::{
     counter::{Counter, Witness},
     event::EventRecord,
+    layout::control,
+    source::SourceKey,
 };
 
 use crate::{
     account::{count, witness},
-    maps::{EVENTS, NEXT_EVENT_NS},
+    conntrack::Tuple,
+    maps::{CONTROL, EVENTS, NEXT_EVENT_NS},
 };
 
 /// A row sends no second event before this time has passed, in nanoseconds.
@@ -43,26 +46,62 @@ pub(crate) fn may_send(row: u32) -> Option<u64> {
     Some(now_ns)
 }
 
+/// The record of what happened to the packet or entry of `tuple`.
+#[inline(always)]
+pub(crate) fn record(kind: u8, time_ns: u64, netns: u32, tuple: &Tuple, row: u32) -> EventRecord {
+    EventRecord {
+        time_ns,
+        netns,
+        row,
+        source: tuple.source,
+        destination: tuple.destination,
+        source_port: u16::from_be(tuple.source_port),
+        destination_port: u16::from_be(tuple.destination_port),
+        family: tuple.family,
+        protocol: tuple.protocol,
+        kind,
+    }
+}
+
 /// Sends a refusal's record, or counts it as lost.
 #[inline(always)]
 pub(crate) fn send(record: &EventRecord) {
     let row = record.row;
-    match EVENTS.reserve::<EventRecord>(0) {
-        Some(mut place) => {
-            place.write(*record);
-            let waiting_bytes = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-            let flags = if waiting_bytes >= WAKE_UP_BYTES.load() {
-                BPF_RB_FORCE_WAKEUP
-            } else {
-                BPF_RB_NO_WAKEUP
-            };
-            place.submit(u64::from(flags));
-            count(row, Counter::EventsSent);
-            witness(Witness::EventsSent);
-        }
-        None => {
-            count(row, Counter::EventsLost);
-            witness(Witness::EventsLost);
-        }
+    if submit(record) {
+        count(row, Counter::EventsSent);
+        witness(Witness::EventsSent);
+    } else {
+        count(row, Counter::EventsLost);
+        witness(Witness::EventsLost);
     }
+}
+
+/// Sends the beginning or end of an entry while user space wants to see each of them.
+#[inline(always)]
+pub(crate) fn trace(kind: u8, key: &SourceKey, tuple: &Tuple, row: u32) {
+    if CONTROL.get(control::TRACE).is_some_and(|wanted| *wanted != 0) {
+        trace_one(kind, key.netns, tuple, row);
+    }
+}
+
+/// Not inlined, as it is rare.
+#[inline(never)]
+fn trace_one(kind: u8, netns: u32, tuple: &Tuple, row: u32) {
+    // SAFETY: the helper takes no argument and cannot fail.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    if !submit(&record(kind, time_ns, netns, tuple, row)) {
+        witness(Witness::TracesLost);
+    }
+}
+
+/// Puts a record into the ring and wakes the reader past the watermark; says whether there was room.
+#[inline(always)]
+fn submit(record: &EventRecord) -> bool {
+    let Some(mut place) = EVENTS.reserve::<EventRecord>(0) else { return false };
+    place.write(*record);
+    let waiting_bytes = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let flags =
+        if waiting_bytes >= WAKE_UP_BYTES.load() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    place.submit(u64::from(flags));
+    true
 }

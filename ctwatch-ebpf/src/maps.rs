@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, Queue, RingBuf},
 };
-use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
+use ctwatch_common::{counter::Witness, layout::control, row::Row, source::SourceKey};
 
 use crate::requester::Requester;
 
@@ -51,7 +51,6 @@ pub(crate) static NEXT_EVENT_NS: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// What user space tells the hooks while they run: element 0 is not zero while refusals are to be looked
-/// for among dropped packets.
+/// What user space tells the hooks while they run, by the constants of [`control`].
 #[map]
-pub(crate) static WATCH_DROPS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, BPF_F_MMAPABLE);

@@ -5,13 +5,14 @@
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use ctwatch_common::{
     counter::{Counter, Witness},
+    event::KIND_BEGAN,
     row::UNATTRIBUTED,
 };
 
 use crate::{
     account::{count, row_of, witness},
     conntrack::{key_of, tuple_at},
-    requester,
+    emit, requester,
 };
 
 /// Counts the attempt under its source and keeps the source for `early_drop`.
@@ -31,7 +32,10 @@ fn attempt(ctx: &ProbeContext) -> Option<u32> {
     let net: u64 = ctx.arg(0)?;
     let tuple: u64 = ctx.arg(2)?;
     let hash: u32 = ctx.arg(5)?;
-    let row = row_of(&key_of(net, &tuple_at(tuple)?)?);
+    let original = tuple_at(tuple)?;
+    let key = key_of(net, &original)?;
+    let row = row_of(&key);
+    emit::trace(KIND_BEGAN, &key, &original, row);
     // SAFETY: a kprobe's context is the registers at the probe.
     let stack_pointer = unsafe { (*ctx.regs).rsp };
     requester::note(stack_pointer, net, tuple, hash, row);

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ctwatch_common::{
     counter::{Counter, Witness},
-    event::{EventRecord, KIND_REFUSED_TABLE_FULL},
+    event::KIND_REFUSED_TABLE_FULL,
     row::UNATTRIBUTED,
 };
 
@@ -48,18 +48,13 @@ pub(crate) fn early_drop_return(ctx: RetProbeContext) -> u32 {
     count(requester.row, Counter::Refused);
     if let Some(time_ns) = emit::may_send(requester.row) {
         if let (Some(tuple), Some(netns)) = (tuple_at(requester.tuple), netns_of(requester.net)) {
-            emit::send(&EventRecord {
+            emit::send(&emit::record(
+                KIND_REFUSED_TABLE_FULL,
                 time_ns,
                 netns,
-                row: requester.row,
-                source: tuple.source,
-                destination: tuple.destination,
-                source_port: u16::from_be(tuple.source_port),
-                destination_port: u16::from_be(tuple.destination_port),
-                family: tuple.family,
-                protocol: tuple.protocol,
-                kind: KIND_REFUSED_TABLE_FULL,
-            });
+                &tuple,
+                requester.row,
+            ));
         }
     }
     0

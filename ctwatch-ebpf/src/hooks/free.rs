@@ -5,21 +5,27 @@
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use ctwatch_common::{
     counter::{Counter, Witness},
+    event::KIND_ENDED,
     row::UNATTRIBUTED,
 };
 
 use crate::{
     account::{count, row_of, witness},
     conntrack::key_of_entry,
+    emit,
 };
 
 /// Counts the end under the source that opened the entry.
 #[kprobe]
 pub(crate) fn free(ctx: ProbeContext) -> u32 {
     witness(Witness::Ended);
-    let key = ctx.arg::<u64>(0).and_then(key_of_entry);
-    let row = match key {
-        Some(key) => row_of(&key),
+    let entry = ctx.arg::<u64>(0).and_then(key_of_entry);
+    let row = match entry {
+        Some((key, tuple)) => {
+            let row = row_of(&key);
+            emit::trace(KIND_ENDED, &key, &tuple, row);
+            row
+        }
         None => {
             witness(Witness::Unreadable);
             UNATTRIBUTED

@@ -12,6 +12,7 @@ use aya_ebpf::{
 use ctwatch_common::{
     counter::{Counter, Witness},
     event::{EventRecord, KIND_REFUSED_TABLE_FULL},
+    layout::control,
     source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     account::{count, row_of, witness},
     conntrack::netns_of,
     emit,
-    maps::WATCH_DROPS,
+    maps::CONTROL,
 };
 
 /// First address of nf_hook_slow, and the first after it.
@@ -46,7 +47,7 @@ static DEV_NET: Global<u32> = Global::new(0);
 /// Counts a dropped packet as refused if it may have been conntrack that dropped it.
 #[btf_tracepoint(function = "kfree_skb")]
 pub(crate) fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
-    let armed = WATCH_DROPS.get(0).is_some_and(|armed| *armed != 0);
+    let armed = CONTROL.get(control::WATCH_DROPS).is_some_and(|armed| *armed != 0);
     let location: u64 = ctx.arg(1);
     if !armed || location < NF_HOOK_SLOW_START.load() || location >= NF_HOOK_SLOW_END.load() {
         return 0;

@@ -1,93 +1,187 @@
-//! Dumps of the table, one at a time on a thread of their own, and never too many of them.
+//! Listings of the table, one at a time on a thread of their own, and never too many of them.
 //!
-//! A dump costs the kernel some microseconds for each entry, so after one there is a pause of at least 20
+//! A listing costs the kernel some microseconds for each entry, so after one there is a pause of at least 20
 //! times what it took.
 
-use std::collections::HashMap;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use ctwatch_common::source::SourceKey;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    conntrack::{dump::DumpSocket, socket::ConntrackSocketError},
-    model::rows::RowReading,
+    conntrack::listing::{Listing, ListingError},
+    model::{rows::RowReading, trace::Listed},
 };
 
-/// After a dump there is a pause of so many times what it took.
+/// After a listing there is a pause of so many times what it took.
 const PAUSE_FACTOR: u32 = 20;
 
-/// How many entries each source holds, by one dump.
+/// How many entries each source holds, by one listing.
 #[derive(Debug)]
 pub(super) struct Dumped {
-    /// Entries by source.
-    pub(super) held: HashMap<SourceKey, u64>,
+    /// The entries by source, with those of the listings before it that they were added to.
+    pub(super) listed: Listed,
     /// The rows just before.
     pub(super) before: RowReading,
     /// Messages that could not be decoded.
     pub(super) decode_errors: u64,
 }
 
-type Finished = (DumpSocket, Result<(HashMap<SourceKey, u64>, u64), ConntrackSocketError>);
-
-/// Takes dumps of one namespace.
+/// Takes listings of one namespace. Dropping it breaks off the one that is running.
 #[derive(Debug)]
 pub(super) struct CensusTaker {
     netns: u32,
-    socket: Option<DumpSocket>,
+    listing: Option<Listing>,
     running: Option<Running>,
-    next_allowed: Instant,
+    duty_cycle: DutyCycle,
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct Running {
-    task: JoinHandle<Finished>,
+    task: JoinHandle<(Listing, Listed, Result<u64, ListingError>)>,
     before: RowReading,
     started: Instant,
 }
 
 impl CensusTaker {
-    /// Takes dumps with this socket.
-    pub(super) fn new(netns: u32, socket: DumpSocket) -> Self {
-        Self { netns, socket: Some(socket), running: None, next_allowed: Instant::now() }
+    /// Lists the table in this way.
+    pub(super) fn new(netns: u32, listing: Listing) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let duty_cycle = DutyCycle { next_allowed: Instant::now() };
+        Self { netns, listing: Some(listing), running: None, duty_cycle, stop }
     }
 
-    /// Whether a dump may begin now.
+    /// Whether a listing may begin now.
     pub(super) fn is_allowed(&self) -> bool {
-        self.socket.is_some() && Instant::now() >= self.next_allowed
+        self.listing.is_some() && self.duty_cycle.allows(Instant::now())
     }
 
-    /// Begins a dump if none is running; `before` are the rows as they are now.
-    pub(super) fn begin(&mut self, before: RowReading) {
-        if let Some(socket) = self.socket.take() {
-            let netns = self.netns;
-            let task = tokio::task::spawn_blocking(move || dump(socket, netns));
-            self.running = Some(Running { task, before, started: Instant::now() });
+    /// Begins a listing if none is running, and adds its entries to `listed`; `before` are the rows as they are
+    /// now.
+    pub(super) fn begin(&mut self, before: RowReading, mut listed: Listed) {
+        if let Some(mut listing) = self.listing.take() {
+            let (netns, stop) = (self.netns, Arc::clone(&self.stop));
+            let started = Instant::now();
+            let task = tokio::task::spawn_blocking(move || {
+                let decode_errors = listing.list(netns, &stop, &mut listed);
+                (listing, listed, decode_errors)
+            });
+            self.running = Some(Running { task, before, started });
         }
     }
 
-    /// Waits for the dump that is running; for ever if none is. Safe to be dropped and called again.
+    /// Waits for the listing that is running; for ever if none is. Safe to be dropped and called again.
     ///
     /// # Errors
     ///
-    /// If the dump failed; another may be begun later.
-    pub(super) async fn finished(&mut self) -> Result<Dumped, ConntrackSocketError> {
+    /// If the listing failed; another may be begun later.
+    pub(super) async fn finished(&mut self) -> Result<Dumped, ListingError> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = (&mut running.task).await;
-        let duration = running.started.elapsed();
+        self.duty_cycle.ended(running.started, Instant::now());
         let before = std::mem::take(&mut running.before);
         self.running = None;
-        self.next_allowed = Instant::now() + duration * PAUSE_FACTOR;
-        // The task is never cancelled and does not panic; if it did, there would be no more dumps.
-        let Ok((socket, counted)) = result else { return std::future::pending().await };
-        self.socket = Some(socket);
-        let (held, decode_errors) = counted?;
-        Ok(Dumped { held, before, decode_errors })
+        // The task is never cancelled and does not panic; if it did, there would be no more listings.
+        let (listing, listed, decode_errors) = result.map_err(|_| ListingError::Ended)?;
+        self.listing = Some(listing);
+        Ok(Dumped { listed, before, decode_errors: decode_errors? })
     }
 }
 
-fn dump(mut socket: DumpSocket, netns: u32) -> Finished {
-    let mut held: HashMap<SourceKey, u64> = HashMap::new();
-    let report =
-        socket.dump(|entry| *held.entry(entry.original.source_key(netns)).or_default() += 1);
-    (socket, report.map(|report| (held, report.decode_errors)))
+impl Drop for CensusTaker {
+    fn drop(&mut self) {
+        // Without this the runtime would wait for the end of a long listing that nobody wants any more.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Says when the next listing may begin.
+#[derive(Debug)]
+struct DutyCycle {
+    next_allowed: Instant,
+}
+
+impl DutyCycle {
+    fn allows(&self, now: Instant) -> bool {
+        now >= self.next_allowed
+    }
+
+    fn ended(&mut self, started: Instant, now: Instant) {
+        let took: Duration = now.saturating_duration_since(started);
+        self.next_allowed = now + took * PAUSE_FACTOR;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, io::Write as _, net::Ipv4Addr};
+
+    use super::*;
+    use crate::{conntrack::proc_listing::ProcListing, model::source};
+
+    const NETNS: u32 = 5;
+
+    /// A taker of listings with `entries` entries, half of them of each of two sources.
+    fn taker(entries: u16) -> CensusTaker {
+        let mut file = tempfile::tempfile().unwrap();
+        for port in 0..entries {
+            let last = port % 2;
+            writeln!(
+                file,
+                "ipv4     2 udp      17 599 src=10.0.0.{last} dst=192.0.2.1 sport={port} dport=53 use=2"
+            )
+            .unwrap();
+        }
+        CensusTaker::new(NETNS, Listing::Procfs(ProcListing::of_file(file)))
+    }
+
+    #[tokio::test]
+    async fn a_listing_counts_the_entries_of_each_source() {
+        let mut taker = taker(1000);
+        for _ in 0..2 {
+            taker.begin(RowReading::default(), Listed::default());
+            let dumped = taker.finished().await.unwrap();
+            let held = [0, 1].map(|last| {
+                let address = Ipv4Addr::new(10, 0, 0, last);
+                (source::key(NETNS, address.into(), 17), 500)
+            });
+            assert_eq!(dumped.listed.held(), &HashMap::from(held));
+            assert_eq!(dumped.decode_errors, 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_listing_there_is_a_pause_of_twenty_times_what_it_took() {
+        let mut taker = taker(10);
+        for took in [Duration::from_millis(50), Duration::from_secs(3)] {
+            assert!(taker.is_allowed());
+            taker.begin(RowReading::default(), Listed::default());
+            assert!(!taker.is_allowed(), "one at a time");
+            tokio::time::advance(took).await;
+            taker.finished().await.unwrap();
+            assert!(!taker.is_allowed());
+            tokio::time::advance(20 * took - Duration::from_millis(1)).await;
+            assert!(!taker.is_allowed());
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_nobody_wants_any_more_is_broken_off() {
+        let mut taker = taker(1000);
+        taker.stop.store(true, Ordering::Relaxed);
+        taker.begin(RowReading::default(), Listed::default());
+        let error = taker.finished().await.unwrap_err();
+        assert!(error.to_string().contains("broken off"), "{error}");
+        let stop = Arc::clone(&taker.stop);
+        stop.store(false, Ordering::Relaxed);
+        drop(taker);
+        assert!(stop.load(Ordering::Relaxed));
+    }
 }

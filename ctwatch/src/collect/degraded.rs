@@ -9,20 +9,21 @@ use super::census::{CensusTaker, Dumped};
 use crate::{
     clock,
     conntrack::{
-        dump::DumpSocket,
         follow::{Event, EventSocket},
+        listing::Listing,
     },
     host::namespace::NetworkNamespace,
     model::{
         aggregator::Aggregator,
-        decode::decode,
+        decode::{Record, decode},
         loss::Hop,
         mode::{Mode, Rung},
         observation::Observation,
         rows::RowReading,
         snapshot::{Snapshot, Table},
+        trace::Listed,
     },
-    probe::{attach::DropsWatched, drops::Watching, error::sentence},
+    probe::{attach::DropsWatched, control::Switch, error::sentence},
 };
 
 /// Above this rate ctnetlink's events cost more than they tell: 120 % of a connection's path.
@@ -59,7 +60,7 @@ impl Degraded {
                     .to_owned(),
             );
         }
-        let census = match DumpSocket::open_in(&namespace) {
+        let census = match Listing::open_in(&namespace) {
             Ok(socket) => {
                 degraded.push(
                     "entries by source are as old as the last dump of the table, at most one in 21 times its duration"
@@ -107,11 +108,16 @@ impl Degraded {
     }
 
     /// Takes the first dump, and waits for it.
-    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) {
-        let Some(census) = &mut self.census else { return };
-        census.begin(RowReading::default());
-        self.finished = census.finished().await.ok();
+    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
+        let census = self.census.as_mut()?;
+        census.begin(RowReading::default(), Listed::default());
+        let finished = census.finished().await;
+        let missing = finished.as_ref().err().map(|error| {
+            format!("entries by source were not known at the start, because {}", sentence(error))
+        });
+        self.finished = finished.ok();
         self.take_dump(aggregator);
+        missing
     }
 
     /// See [`super::source::Source::wait`].
@@ -141,7 +147,9 @@ impl Degraded {
         let now = clock::now();
         if let Some(drops) = &mut self.drops {
             drops.ring.drain(records, |record| match decode(record, now) {
-                Ok(event) => aggregator.observe(Observation::Event(event)),
+                Ok(Record::Event(event)) => aggregator.observe(Observation::Event(event)),
+                // Entries are not traced here.
+                Ok(Record::Began(_) | Record::Ended(_)) => {}
                 Err(_) => aggregator.observe(Observation::Lost(Hop::DecodeErrors, 1)),
             });
         }
@@ -158,14 +166,11 @@ impl Degraded {
     /// when there are too many.
     pub(super) fn plan(&mut self, snapshot: &Snapshot, aggregator: &mut Aggregator) {
         if let Some(census) = self.census.as_mut().filter(|census| census.is_allowed()) {
-            census.begin(RowReading::default());
+            census.begin(RowReading::default(), Listed::default());
         }
         if let Some(drops) = &self.drops {
-            drops.switch.set(if is_near_limit(&snapshot.table, snapshot.interval_s) {
-                Watching::On
-            } else {
-                Watching::Off
-            });
+            let near_limit = is_near_limit(&snapshot.table, snapshot.interval_s);
+            drops.control.watch_drops(if near_limit { Switch::On } else { Switch::Off });
         }
         let events_per_s =
             std::mem::take(&mut self.events_in_interval) as f64 / snapshot.interval_s.max(0.001);
@@ -185,7 +190,7 @@ impl Degraded {
             if dumped.decode_errors > 0 {
                 aggregator.observe(Observation::Lost(Hop::DecodeErrors, dumped.decode_errors));
             }
-            aggregator.observe(Observation::Held(dumped.held));
+            aggregator.observe(Observation::Held(dumped.listed.into_held()));
         }
     }
 

@@ -67,10 +67,15 @@ impl Collector {
         let CollectOptions { namespace, interval, limits, attach } = options;
         let netns = namespace.inode();
         let table = TableFiles::open(&namespace)?;
-        let (source, mode) = Source::attach(namespace, &attach);
-        let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
+        let (source, mut mode) = Source::attach(namespace, &attach);
+        let aggregator = Aggregator::new(netns, limits, Arc::new(mode.clone()), clock::now());
         let mut collector = Self { aggregator, table, source, interval };
-        collector.source.first_census(&mut collector.aggregator).await;
+        let (_, kernel) = collector.table.read()?;
+        collector.aggregator.observe(Observation::Kernel(kernel));
+        if let Some(missing) = collector.source.first_census(&mut collector.aggregator).await {
+            mode.degraded.push(missing);
+            collector.aggregator.observe(Observation::Mode(Arc::new(mode)));
+        }
         collector.read_table()?;
         // What was read now is where growth and rates begin.
         collector.aggregator.tick(clock::now(), Ending::More);

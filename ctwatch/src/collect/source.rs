@@ -47,8 +47,8 @@ impl Source {
         }
     }
 
-    /// Takes the first dump of the table, and waits for it.
-    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) {
+    /// Takes the first dump of the table, and waits for it; says what is missing if that failed.
+    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
         match self {
             Self::Hooked(hooked) => hooked.first_census(aggregator).await,
             Self::Degraded(degraded) => degraded.first_census(aggregator).await,

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::model::trace::Flow;
 use ctwatch_common::source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey};
 
 use super::attribute::{DecodeError, be16, be32, byte, fixed, for_each_attribute, ipv4, ipv6};
@@ -25,6 +26,16 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// The flow, as the hooks see it, in the namespace of this number.
+    pub fn flow(&self, netns: u32) -> Flow {
+        Flow {
+            source: self.source_key(netns),
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+        }
+    }
+
     /// The key under which the source of this direction is counted.
     pub fn source_key(&self, netns: u32) -> SourceKey {
         let (family, prefix_length) = match self.source {

@@ -1,11 +1,14 @@
-//! Talks ctnetlink: lists the entries of the table and follows those that come and go. It only asks, never
-//! changes an entry, and asks nothing unless the kernel's side of ctnetlink is already there.
+//! Asks the kernel for the entries of the table: lists them through ctnetlink or /proc, and follows those that come
+//! and go. It only asks, never changes an entry, and asks ctnetlink nothing unless it is already there.
 
 pub mod attribute;
 pub mod dump;
 pub mod entry;
 pub mod follow;
+pub mod listing;
 pub mod message;
+pub mod proc_line;
+pub mod proc_listing;
 #[cfg(test)]
 mod samples;
 pub mod socket;

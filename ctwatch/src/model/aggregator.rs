@@ -31,7 +31,7 @@ pub struct Limits {
     pub listed_sources: usize,
     /// By what they are ordered.
     pub sort_by: SortBy,
-    /// How many events one snapshot has at most.
+    /// How many events one snapshot has at most; 0 if none are wanted.
     pub events: usize,
     /// How many sources are remembered in user space, beyond those that have a row in the kernel.
     pub remembered_sources: usize,
@@ -100,6 +100,7 @@ impl Aggregator {
                 let start = *self.kernel_at_start.get_or_insert(now);
                 self.kernel = now.since(&start);
             }
+            Observation::HeldBefore(held) => self.baseline = Baseline::exactly(held),
             Observation::Census(census) => self.baseline.reconcile(self.netns, &census),
             Observation::Held(held) => self.netlink.held(held),
             Observation::Began(source) => self.netlink.began(source),
@@ -182,7 +183,9 @@ impl Aggregator {
     }
 
     fn keep_event(&mut self, event: Event) {
-        if self.events.len() < self.limits.events {
+        if self.limits.events == 0 {
+            // Nobody wants any.
+        } else if self.events.len() < self.limits.events {
             self.events.push(event);
         } else {
             self.loss.count(Hop::EventsDropped, 1);

@@ -1,7 +1,8 @@
 //! Entries from before the hooks were attached, source by source.
 //!
-//! The hooks count what comes and goes; how many entries a source holds is that and what it held before. A
-//! dump of the table tells, read between two readings of the rows: for a source of which nothing came or
+//! The hooks count what comes and goes; how many entries a source holds is that and what it held before. The
+//! first dump tells that exactly, where every beginning and end was traced meanwhile (see trace). A later one,
+//! or one that could not be traced, is read between two readings of the rows: for a source of which nothing came or
 //! went between the two the answer is exact, for any other it is off by at most what did, until a later dump
 //! finds that source quiet.
 
@@ -30,6 +31,11 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// What is known exactly, source by source.
+    pub fn exactly(held_before: HashMap<SourceKey, i64>) -> Self {
+        Self { held_before, unsettled: HashSet::new() }
+    }
+
     /// Takes in a dump of the namespace `netns`.
     pub fn reconcile(&mut self, netns: u32, census: &Census) {
         let mut held: HashMap<SourceKey, u64> = HashMap::new();

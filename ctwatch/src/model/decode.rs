@@ -1,7 +1,7 @@
-//! From the bytes of the ring buffer to an event. Any bytes are an answer; none is a panic.
+//! From the bytes of the ring buffer to what happened. Any bytes are an answer; none is a panic.
 
 use ctwatch_common::{
-    event::{EventRecord, KIND_REFUSED_TABLE_FULL},
+    event::{EventRecord, KIND_BEGAN, KIND_ENDED, KIND_REFUSED_TABLE_FULL},
     source::SourceKey,
 };
 use zerocopy::FromBytes;
@@ -10,7 +10,19 @@ use super::{
     event::{Event, EventKind},
     moment::Moment,
     protocol, source,
+    trace::Flow,
 };
+
+/// What one record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Something to tell the user.
+    Event(Event),
+    /// An entry began, while that is traced.
+    Began(Flow),
+    /// An entry ended, while that is traced.
+    Ended(Flow),
+}
 
 /// Why bytes were not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,27 +43,34 @@ pub enum DecodeError {
 /// # Errors
 ///
 /// Says what is wrong with the bytes; the record is to be counted as a decode error and passed over.
-pub fn decode(bytes: &[u8], now: Moment) -> Result<Event, DecodeError> {
+pub fn decode(bytes: &[u8], now: Moment) -> Result<Record, DecodeError> {
     let record =
         EventRecord::read_from_bytes(bytes).map_err(|_| DecodeError::Length(bytes.len()))?;
-    let kind = match record.kind {
-        KIND_REFUSED_TABLE_FULL => EventKind::RefusedTableFull,
-        other => return Err(DecodeError::Kind(other)),
-    };
+    let family = DecodeError::Family(record.family);
     let source = SourceKey::of_address(record.netns, record.family, record.protocol, record.source)
-        .ok_or(DecodeError::Family(record.family))?;
-    let ports = protocol::has_ports(record.protocol);
-    Ok(Event {
-        wall_ns: now.wall_of(record.time_ns),
-        netns: record.netns,
-        kind,
-        source,
-        protocol: record.protocol,
-        source_port: ports.then_some(record.source_port),
-        destination: source::address(record.family, &record.destination),
-        destination_port: ports.then_some(record.destination_port),
-        suppressed: 0,
-    })
+        .ok_or(family)?;
+    let destination = source::address(record.family, &record.destination).ok_or(family)?;
+    let EventRecord { source_port, destination_port, .. } = record;
+    let flow = Flow { source, destination, source_port, destination_port };
+    match record.kind {
+        KIND_BEGAN => Ok(Record::Began(flow)),
+        KIND_ENDED => Ok(Record::Ended(flow)),
+        KIND_REFUSED_TABLE_FULL => {
+            let ports = protocol::has_ports(record.protocol);
+            Ok(Record::Event(Event {
+                wall_ns: now.wall_of(record.time_ns),
+                netns: record.netns,
+                kind: EventKind::RefusedTableFull,
+                source,
+                protocol: record.protocol,
+                source_port: ports.then_some(source_port),
+                destination: Some(destination),
+                destination_port: ports.then_some(destination_port),
+                suppressed: 0,
+            }))
+        }
+        other => Err(DecodeError::Kind(other)),
+    }
 }
 
 #[cfg(test)]
@@ -81,10 +100,10 @@ mod tests {
 
     #[test]
     fn a_refusal_is_decoded_whole() {
-        let event = decode(record().as_bytes(), NOW).unwrap();
+        let decoded = decode(record().as_bytes(), NOW).unwrap();
         assert_eq!(
-            event,
-            Event {
+            decoded,
+            Record::Event(Event {
                 wall_ns: 4_400,
                 netns: 77,
                 kind: EventKind::RefusedTableFull,
@@ -94,8 +113,22 @@ mod tests {
                 destination: Some("192.0.2.1".parse().unwrap()),
                 destination_port: Some(53),
                 suppressed: 0,
-            }
+            })
         );
+    }
+
+    #[test]
+    fn a_traced_entry_is_a_flow() {
+        let began = EventRecord { kind: KIND_BEGAN, ..record() };
+        let flow = Flow {
+            source: source::key(77, "10.0.1.2".parse().unwrap(), 17),
+            destination: "192.0.2.1".parse().unwrap(),
+            source_port: 4000,
+            destination_port: 53,
+        };
+        assert_eq!(decode(began.as_bytes(), NOW), Ok(Record::Began(flow)));
+        let ended = EventRecord { kind: KIND_ENDED, ..record() };
+        assert_eq!(decode(ended.as_bytes(), NOW), Ok(Record::Ended(flow)));
     }
 
     #[test]
@@ -110,7 +143,9 @@ mod tests {
     #[test]
     fn an_icmp_event_has_no_ports() {
         let icmp = EventRecord { protocol: 1, ..record() };
-        let event = decode(icmp.as_bytes(), NOW).unwrap();
+        let Record::Event(event) = decode(icmp.as_bytes(), NOW).unwrap() else {
+            panic!("no event")
+        };
         assert_eq!((event.source_port, event.destination_port), (None, None));
     }
 
@@ -128,7 +163,7 @@ mod tests {
             bytes.extend([17, KIND_REFUSED_TABLE_FULL]);
             let family = if v4 { 2_u16 } else { 10 };
             bytes[52..54].copy_from_slice(&family.to_ne_bytes());
-            let event = decode(&bytes, NOW).unwrap();
+            let Record::Event(event) = decode(&bytes, NOW).unwrap() else { panic!("no event") };
             prop_assert_eq!(event.source.family, family);
             prop_assert_eq!(event.destination.map(|address| address.is_ipv4()), Some(v4));
         }

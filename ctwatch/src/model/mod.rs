@@ -20,3 +20,4 @@ pub mod seen_by_netlink;
 pub mod snapshot;
 pub mod source;
 pub mod suppressed;
+pub mod trace;

@@ -25,6 +25,8 @@ pub enum Observation {
     Table(TableReading),
     /// The kernel's counters since boot.
     Kernel(KernelStatistics),
+    /// Entries from before the start by source, exactly.
+    HeldBefore(HashMap<SourceKey, i64>),
     /// A dump of the table, with the rows around it.
     Census(Box<Census>),
     /// A dump of the table where there are no rows: entries by source.

@@ -6,6 +6,7 @@ use aya::{Ebpf, programs::KProbe};
 
 use super::{
     btf::Btf,
+    control::{Control, Switch},
     drops,
     error::{ProbeError, sentence},
     hooks::{HOOKS, Hook},
@@ -45,6 +46,8 @@ pub struct Hooked {
     pub rows: RowMemory,
     /// The events.
     pub ring: EventRing,
+    /// The switches; entries are being traced, as they have been since before the first hook was attached.
+    pub control: Control,
 }
 
 /// The program on dropped packets, attached.
@@ -54,8 +57,8 @@ pub struct DropsWatched {
     pub rows: RowMemory,
     /// The events.
     pub ring: EventRing,
-    /// Switches the program on.
-    pub switch: drops::Switch,
+    /// The switches; drops are not looked at yet.
+    pub control: Control,
 }
 
 /// What was reached.
@@ -95,15 +98,16 @@ fn hook_conntrack(options: &AttachOptions) -> Result<Hooked, String> {
     let no_hook = |reason: String| format!("no hook on conntrack: {reason}");
     let btf = Btf::of_kernel().map_err(|error| no_hook(error.to_string()))?;
     let layout = ConntrackLayout::of(&btf).map_err(|error| no_hook(error.to_string()))?;
-    let (mut rows, ring) =
+    let (mut rows, ring, control) =
         load(options, Some(layout), None).map_err(|error| no_hook(explained(&sentence(&error))))?;
+    control.trace(Switch::On);
     for hook in HOOKS {
         for program in hook.programs {
             attach_kprobe(rows.object_mut(), hook, program)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(Hooked { rows, ring })
+    Ok(Hooked { rows, ring, control })
 }
 
 fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
@@ -114,22 +118,24 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
     let conntrack = ConntrackLayout { nf_conn_tuple: 0, nf_conn_net: 0, net_inum };
     let explain = |error: ProbeError| explained(&sentence(&error));
-    let (mut rows, ring) = load(options, Some(conntrack), Some(layout)).map_err(explain)?;
-    let switch = drops::attach(rows.object_mut()).map_err(explain)?;
-    Ok(DropsWatched { rows, ring, switch })
+    let (mut rows, ring, control) =
+        load(options, Some(conntrack), Some(layout)).map_err(explain)?;
+    drops::attach(rows.object_mut()).map_err(explain)?;
+    Ok(DropsWatched { rows, ring, control })
 }
 
 fn load(
     options: &AttachOptions,
     conntrack: Option<ConntrackLayout>,
     drops: Option<DropLayout>,
-) -> Result<(RowMemory, EventRing), ProbeError> {
+) -> Result<(RowMemory, EventRing, Control), ProbeError> {
     let cpus = object::possible_cpus();
     let loading =
         Loading { file: options.object.as_ref(), sizes: options.sizes, conntrack, drops, cpus };
     let mut object = object::load(&loading)?;
     let ring = EventRing::take(&mut object)?;
-    Ok((RowMemory::new(object, options.sizes, cpus)?, ring))
+    let control = Control::of(&object)?;
+    Ok((RowMemory::new(object, options.sizes, cpus)?, ring, control))
 }
 
 fn attach_kprobe(object: &mut Ebpf, hook: &Hook, program: &'static str) -> Result<(), ProbeError> {

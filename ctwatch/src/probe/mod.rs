@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod control;
 pub mod drops;
 pub mod error;
 pub mod hooks;
