@@ -4,15 +4,21 @@
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod degraded_refusals;
+#[cfg(test)]
 mod exactness;
 #[cfg(test)]
 mod interface;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod observed;
 #[cfg(test)]
 mod ranking;
+#[cfg(test)]
+mod reclaim;
 #[cfg(test)]
 mod table_full;
 #[cfg(test)]

@@ -3,15 +3,15 @@
 //!
 //! What none of these can see stays unknown, and the mode says so.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::census::{CensusTaker, Dumped};
+use super::{
+    census::{CensusTaker, Dumped},
+    following::{EVENTS_PER_S_MAX, Following},
+};
 use crate::{
     clock,
-    conntrack::{
-        follow::{Event, EventSocket},
-        listing::Listing,
-    },
+    conntrack::listing::{Listing, ListingError},
     host::namespace::NetworkNamespace,
     model::{
         aggregator::Aggregator,
@@ -26,21 +26,19 @@ use crate::{
     probe::{attach::DropsWatched, control::Switch, error::sentence},
 };
 
-/// Above this rate ctnetlink's events cost more than they tell: 120 % of a connection's path.
-const FOLLOW_EVENTS_PER_S_MAX: f64 = 5_000.0;
+/// The first snapshot does not wait longer than this for the first dump.
+const FIRST_CENSUS_PATIENCE: Duration = Duration::from_secs(2);
 /// Drops are looked at from this share of the limit on, or when the table would reach it within two intervals.
 const WATCH_FROM_UTILIZATION: f64 = 0.8;
 
 /// What is left where no hook is.
 #[derive(Debug)]
 pub(super) struct Degraded {
-    netns: u32,
     drops: Option<DropsWatched>,
     census: Option<CensusTaker>,
-    finished: Option<Dumped>,
-    events: Option<EventSocket>,
-    events_in_interval: u64,
-    overruns_in_interval: u64,
+    finished: Option<Result<Dumped, ListingError>>,
+    following: Option<Following>,
+    without_dump: Option<String>,
     mode: Mode,
 }
 
@@ -61,12 +59,12 @@ impl Degraded {
             );
         }
         let census = match Listing::open_in(&namespace) {
-            Ok(socket) => {
+            Ok(listing) => {
                 degraded.push(
                     "entries by source are as old as the last dump of the table, at most one in 21 times its duration"
                         .to_owned(),
                 );
-                Some(CensusTaker::new(namespace.inode(), socket))
+                Some(CensusTaker::new(namespace.inode(), listing))
             }
             Err(error) => {
                 degraded
@@ -75,14 +73,14 @@ impl Degraded {
             }
         };
         let mut alloc = Rung::None;
-        let events = match EventSocket::open_in(&namespace) {
-            Ok(socket) => {
+        let following = match Following::open_in(&namespace) {
+            Ok(following) => {
                 alloc = Rung::Netlink;
                 degraded.push(format!(
                     "new and ended entries are counted from ctnetlink's events: only confirmed entries, only those made \
-                     since the start, and only below {FOLLOW_EVENTS_PER_S_MAX} events/s"
+                     since the start, and only below {EVENTS_PER_S_MAX} events/s"
                 ));
-                Some(socket)
+                Some(following)
             }
             Err(error) => {
                 degraded.push(format!(
@@ -93,36 +91,30 @@ impl Degraded {
             }
         };
         let mode = Mode { alloc, early_drop, free: alloc, degraded };
-        let netns = namespace.inode();
         let source = Self {
-            netns,
             drops,
             census,
             finished: None,
-            events,
-            events_in_interval: 0,
-            overruns_in_interval: 0,
+            following,
+            without_dump: None,
             mode: mode.clone(),
         };
         (source, mode)
     }
 
-    /// Takes the first dump, and waits for it.
+    /// Takes the first dump, and waits for it as long as nobody would mind; says what is missing if it failed.
     pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
         let census = self.census.as_mut()?;
         census.begin(RowReading::default(), Listed::default());
-        let finished = census.finished().await;
-        let missing = finished.as_ref().err().map(|error| {
-            format!("entries by source were not known at the start, because {}", sentence(error))
-        });
-        self.finished = finished.ok();
-        self.take_dump(aggregator);
-        missing
+        // One that takes longer goes on, and is taken when it is there.
+        let finished = tokio::time::timeout(FIRST_CENSUS_PATIENCE, census.finished()).await.ok()?;
+        self.take_dump(finished, aggregator);
+        self.without_dump.clone()
     }
 
     /// See [`super::source::Source::wait`].
     pub(super) async fn wait(&mut self) {
-        let Self { drops, census, finished, .. } = self;
+        let Self { drops, census, finished, following, .. } = self;
         let ring_readable = async {
             let Some(drops) = drops else { return std::future::pending().await };
             if drops.ring.readable().await.is_err() {
@@ -136,9 +128,16 @@ impl Degraded {
                 None => std::future::pending().await,
             }
         };
+        let events_due = async {
+            match following {
+                Some(following) => following.due().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = ring_readable => {}
-            dumped = census_finished => *finished = dumped.ok(),
+            dumped = census_finished => *finished = Some(dumped),
+            () = events_due => {}
         }
     }
 
@@ -153,8 +152,20 @@ impl Degraded {
                 Err(_) => aggregator.observe(Observation::Lost(Hop::DecodeErrors, 1)),
             });
         }
-        self.take_dump(aggregator);
-        self.follow(aggregator);
+        if let Some(finished) = self.finished.take() {
+            self.take_dump(finished, aggregator);
+        }
+        if let Some(following) = &mut self.following
+            && let Err(why) = following.take(aggregator)
+        {
+            self.following = None;
+            self.mode.alloc = Rung::None;
+            self.mode.free = Rung::None;
+            self.mode.degraded.push(format!(
+                "new and ended entries are no longer counted: ctnetlink's events were given up, because {why}"
+            ));
+            aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
+        }
     }
 
     /// The rows that dropped packets were counted in.
@@ -162,9 +173,8 @@ impl Degraded {
         self.drops.as_ref().map(|drops| drops.rows.read()).unwrap_or_default()
     }
 
-    /// Begins the next dump if it may, switches the look at drops on or off, and gives up following events
-    /// when there are too many.
-    pub(super) fn plan(&mut self, snapshot: &Snapshot, aggregator: &mut Aggregator) {
+    /// Begins the next dump if it may, and switches the look at drops on or off.
+    pub(super) fn plan(&mut self, snapshot: &Snapshot) {
         if let Some(census) = self.census.as_mut().filter(|census| census.is_allowed()) {
             census.begin(RowReading::default(), Listed::default());
         }
@@ -172,70 +182,24 @@ impl Degraded {
             let near_limit = is_near_limit(&snapshot.table, snapshot.interval_s);
             drops.control.watch_drops(if near_limit { Switch::On } else { Switch::Off });
         }
-        let events_per_s =
-            std::mem::take(&mut self.events_in_interval) as f64 / snapshot.interval_s.max(0.001);
-        let overruns = std::mem::take(&mut self.overruns_in_interval);
-        if self.events.is_some() && (overruns > 0 || events_per_s > FOLLOW_EVENTS_PER_S_MAX) {
-            let why = if overruns > 0 {
-                "the kernel could not deliver them all".to_owned()
-            } else {
-                format!("there were {events_per_s:.0} of them a second")
-            };
-            self.give_up_following(&why, aggregator);
-        }
     }
 
-    fn take_dump(&mut self, aggregator: &mut Aggregator) {
-        if let Some(dumped) = self.finished.take() {
-            if dumped.decode_errors > 0 {
-                aggregator.observe(Observation::Lost(Hop::DecodeErrors, dumped.decode_errors));
-            }
-            aggregator.observe(Observation::Held(dumped.listed.into_held()));
+    /// Hands a dump on; where it failed, the mode says so until another one succeeds.
+    fn take_dump(&mut self, finished: Result<Dumped, ListingError>, aggregator: &mut Aggregator) {
+        let missing = finished.as_ref().err().map(|error| {
+            format!("entries by source are old or not known, because {}", sentence(error))
+        });
+        if missing != self.without_dump {
+            self.mode.degraded.retain(|sentence| Some(sentence) != self.without_dump.as_ref());
+            self.mode.degraded.extend(missing.clone());
+            self.without_dump = missing;
+            aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
         }
-    }
-
-    fn follow(&mut self, aggregator: &mut Aggregator) {
-        let Some(events) = &mut self.events else { return };
-        let netns = self.netns;
-        loop {
-            let received = events.receive(|event| {
-                aggregator.observe(match event {
-                    Event::New(entry) => Observation::Began(entry.original.source_key(netns)),
-                    Event::Ended(entry) => Observation::Ended(entry.original.source_key(netns)),
-                });
-            });
-            let received = match received {
-                Ok(received) => received,
-                Err(error) => {
-                    let why = sentence(&error);
-                    self.give_up_following(&why, aggregator);
-                    return;
-                }
-            };
-            self.events_in_interval += received.events;
-            self.overruns_in_interval += received.overruns;
-            for (hop, lost) in [
-                (Hop::NetlinkOverruns, received.overruns),
-                (Hop::DecodeErrors, received.decode_errors),
-            ] {
-                if lost > 0 {
-                    aggregator.observe(Observation::Lost(hop, lost));
-                }
-            }
-            if received.drained {
-                return;
-            }
+        let Ok(dumped) = finished else { return };
+        if dumped.decode_errors > 0 {
+            aggregator.observe(Observation::Lost(Hop::DecodeErrors, dumped.decode_errors));
         }
-    }
-
-    fn give_up_following(&mut self, why: &str, aggregator: &mut Aggregator) {
-        self.events = None;
-        self.mode.alloc = Rung::None;
-        self.mode.free = Rung::None;
-        self.mode
-            .degraded
-            .push(format!("ctnetlink's events are no longer followed, because {why}"));
-        aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
+        aggregator.observe(Observation::Held(dumped.listed.into_held()));
     }
 }
 

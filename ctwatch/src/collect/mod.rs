@@ -5,6 +5,7 @@
 
 mod census;
 mod degraded;
+mod following;
 mod hooked;
 mod reclaim;
 mod source;

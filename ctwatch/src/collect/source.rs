@@ -84,7 +84,7 @@ impl Source {
     pub(super) fn plan(&mut self, snapshot: &Snapshot, aggregator: &mut Aggregator) {
         match self {
             Self::Hooked(hooked) => hooked.plan(aggregator),
-            Self::Degraded(degraded) => degraded.plan(snapshot, aggregator),
+            Self::Degraded(degraded) => degraded.plan(snapshot),
         }
     }
 }

@@ -13,7 +13,7 @@
 //! with no timeout and no state where the entry is offloaded, and goes on with counters, flags, the direction of
 //! the answers, mark, security context and zone, of which nothing is read here.
 
-use std::{net::IpAddr, str};
+use std::str;
 
 use super::entry::Tuple;
 
@@ -138,7 +138,7 @@ fn parse<T: str::FromStr>(value: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, net::IpAddr};
 
     use proptest::prelude::*;
 

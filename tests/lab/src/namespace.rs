@@ -55,7 +55,7 @@ impl Namespace {
         self.path().exists()
     }
 
-    /// Its number, as `net` BPF programs and `ctwatch watch --json` give it: the inode of the namespace
+    /// Its number, as `ctwatch watch --json` gives it: the inode of the namespace
     /// (fs/nsfs.c, `ns.inum`).
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::counters::GlobalSetting;
 use crate::flow::{FlowPlan, FlowProtocol};
 use crate::gateway::{Gateway, GatewayPlan, Names};
 use crate::generator::Flood;
+use crate::namespace::write_sysctl;
 
 /// How many entries the table may hold: at the rates below it is full after about twenty seconds.
 const LIMIT: u64 = 4096;
@@ -39,8 +40,11 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         server: "server".to_owned(),
     };
     let gateway = Gateway::build(&GatewayPlan { names, ..GatewayPlan::default() })?;
-    let _limit = set(GlobalSetting::limit(LIMIT))?;
-    let _buckets = set(GlobalSetting::buckets(BUCKETS))?;
+    let small = "cannot make the table small";
+    let _limit = GlobalSetting::limit(LIMIT).context(small)?;
+    let _buckets = GlobalSetting::buckets(BUCKETS).context(small)?;
+    // The kernel says "table full" on the console, into the middle of ctwatch's table.
+    write_sysctl("kernel/printk", "1")?;
     let mut floods = Vec::new();
     for (source, protocol, rate_per_s) in CLIENTS {
         let source = source.parse().with_context(|| format!("no address: {source}"))?;
@@ -59,8 +63,4 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
         let _sent = flood.stop();
     }
     Ok(())
-}
-
-fn set(setting: Result<GlobalSetting>) -> Result<GlobalSetting> {
-    setting.context("cannot make the table small")
 }
