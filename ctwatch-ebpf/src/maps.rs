@@ -1,4 +1,4 @@
-//! All memory that the hooks share with each other and with user space.
+//! The memory that the hooks share with each other and with user space.
 //!
 //! User space sets the sizes before it loads the object and reads [`ROWS`] and [`WITNESSES`] through mmap
 //! only: a map read by bpf(2) raises `bpf_prog_active` on that CPU (kernel/bpf/syscall.c,
@@ -10,8 +10,6 @@ use aya_ebpf::{
     maps::{Array, HashMap, Queue, RingBuf},
 };
 use ctwatch_common::{counter::Witness, layout::control, row::Row, source::SourceKey};
-
-use crate::requester::Requester;
 
 /// The counters; row 0 is [`ctwatch_common::row::UNATTRIBUTED`].
 #[map]
@@ -37,11 +35,6 @@ pub(crate) static FREE_NAMESPACE_ROWS: Queue<u32> = Queue::with_max_entries(1, 0
 #[map]
 pub(crate) static WITNESSES: Array<[u64; Witness::COUNT]> =
     Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// Allocations under way, by the stack they run on.
-#[map]
-pub(crate) static REQUESTERS: Array<Requester> =
-    Array::with_max_entries(crate::requester::SLOTS, 0);
 
 /// When each row may send its next event, in nanoseconds of CLOCK_MONOTONIC.
 #[map]

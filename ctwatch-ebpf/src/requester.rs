@@ -5,11 +5,11 @@
 //! as a call inside a call, which the stack pointer shows. A note that is not surely this call's (stack
 //! pointer, namespace and tuple hash all agree) is no note: the requester is then unknown, never guessed.
 
-use crate::maps::REQUESTERS;
+use aya_ebpf::{macros::map, maps::Array};
 
 /// How many notes there are; at most two allocations run on one CPU at a time, so even on hundreds of CPUs
 /// two stacks rarely share one, and when they do the later one is right and the earlier one unknown.
-pub(crate) const SLOTS: u32 = 1 << SLOTS_LOG2;
+const SLOTS: u32 = 1 << SLOTS_LOG2;
 const SLOTS_LOG2: u32 = 11;
 
 /// x86-64 stacks are 16 KiB and aligned to that (arch/x86/include/asm/page_64_types.h, THREAD_SIZE).
@@ -36,6 +36,10 @@ pub(crate) struct Requester {
     /// Stack pointer at the entry of `early_drop`, while that runs for this note; else 0.
     early_drop_stack_pointer: u64,
 }
+
+/// Allocations under way, by the stack they run on.
+#[map]
+static REQUESTERS: Array<Requester> = Array::with_max_entries(SLOTS, 0);
 
 /// Notes that the allocation at this point of the stack is counted in `row`.
 #[inline(always)]

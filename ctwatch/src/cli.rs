@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     host::namespace::NamespaceTarget,
-    model::ranking::SortBy,
+    model::limits::SortBy,
     probe::{attach::Ceiling, object::SOURCES_DEFAULT},
 };
 

@@ -32,7 +32,7 @@ pub enum SessionError {
 pub struct Session {
     snapshots: mpsc::Receiver<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<Result<(), SessionError>>>,
+    thread: Option<thread::JoinHandle<Result<(), ConntrackFilesError>>>,
 }
 
 impl Session {
@@ -84,7 +84,9 @@ impl Session {
 
     fn join(&mut self) -> Result<(), SessionError> {
         match self.thread.take() {
-            Some(thread) => thread.join().unwrap_or(Err(SessionError::Ended)),
+            Some(thread) => {
+                thread.join().map_err(|_| SessionError::Ended)?.map_err(SessionError::Table)
+            }
             None => Ok(()),
         }
     }

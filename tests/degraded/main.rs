@@ -1,1 +1,21 @@
-//! Where no hook can be attached.
+//! ctwatch where no hook is on conntrack: what it still tells, that it says what it does not, and what it costs. Natively,
+//! as root, in network namespaces of their own; each test says why where it cannot run.
+
+#[cfg(test)]
+mod dumps;
+#[cfg(test)]
+mod ending;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod flood;
+#[cfg(test)]
+mod listing;
+#[cfg(test)]
+mod nothing_tracked;
+#[cfg(test)]
+mod observed;
+#[cfg(test)]
+mod refused_to_run;
+#[cfg(test)]
+mod without_ctnetlink;

@@ -150,7 +150,7 @@ pub(crate) fn line_with(watch: &mut Ctwatch, path: &str, expected: u64) -> Value
         .unwrap()
 }
 
-/// The first line that was measured wholly after this call, and the one after it.
+/// A line that was measured wholly after this call.
 #[track_caller]
 pub(crate) fn line_after_now(watch: &mut Ctwatch) -> Value {
     watch.forget().unwrap();

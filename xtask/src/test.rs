@@ -18,10 +18,13 @@ use crate::workspace::Workspace;
 const PROGRAMS: [(&str, &str); 3] =
     [("nft", "nftables"), ("conntrack", "conntrack"), ("ip", "iproute2")];
 
+/// The scenarios that prove the numbers: of what comes and goes, and of what is refused.
+const EXACT: [&str; 2] = [lab::EXACTNESS, "table_full"];
+
 /// How much is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Every scenario on one kernel, and the one that proves the numbers on the others.
+    /// Every scenario on one kernel, and those that prove the numbers on the others.
     Usual,
     /// Every scenario on every kernel.
     All,
@@ -48,6 +51,10 @@ type Layer = fn(&Workspace, Extent) -> Result<Outcome>;
 
 /// Unit, property and command line tests: whatever cargo runs unasked.
 fn unit(workspace: &Workspace, _: Extent) -> Result<Outcome> {
+    // The lab's own tests need them too, and say so where they are missing.
+    if let Err(error) = provide_programs() {
+        process::say(format!("{error:#}"));
+    }
     let mut command =
         cargo::cargo(workspace, &["test", "--quiet", "--locked", "--workspace", "--no-fail-fast"]);
     libtest::run(&mut command, "unit tests", &workspace.target("skipped.unit"))
@@ -87,7 +94,7 @@ fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
     let lab = Lab::for_tests(workspace)?;
     for (position, kernel) in kernels.iter().enumerate() {
         let filters = match extent {
-            Extent::Usual if position > 0 => vec![lab::EXACTNESS.to_owned()],
+            Extent::Usual if position > 0 => EXACT.map(str::to_owned).to_vec(),
             Extent::Usual | Extent::All => Vec::new(),
         };
         outcome.add(lab.test(kernel, &filters)?);

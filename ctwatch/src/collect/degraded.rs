@@ -26,8 +26,6 @@ use crate::{
     probe::{attach::DropsWatched, control::Switch, error::sentence},
 };
 
-/// The first snapshot does not wait longer than this for the first dump.
-const FIRST_CENSUS_PATIENCE: Duration = Duration::from_secs(2);
 /// Drops are looked at from this share of the limit on, or when the table would reach it within two intervals.
 const WATCH_FROM_UTILIZATION: f64 = 0.8;
 
@@ -102,14 +100,13 @@ impl Degraded {
         (source, mode)
     }
 
-    /// Takes the first dump, and waits for it as long as nobody would mind; says what is missing if it failed.
-    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
-        let census = self.census.as_mut()?;
+    /// Begins the first dump, and waits for it no longer than `patience`; later it is taken when it is there.
+    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
+        let Some(census) = &mut self.census else { return };
         census.begin(RowReading::default(), Listed::default());
-        // One that takes longer goes on, and is taken when it is there.
-        let finished = tokio::time::timeout(FIRST_CENSUS_PATIENCE, census.finished()).await.ok()?;
-        self.take_dump(finished, aggregator);
-        self.without_dump.clone()
+        if let Ok(finished) = tokio::time::timeout(patience, census.finished()).await {
+            self.take_dump(finished, aggregator);
+        }
     }
 
     /// See [`super::source::Source::wait`].

@@ -1,6 +1,6 @@
 //! The numbers where the hooks are attached: rows, events of the ring, and a dump now and then.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use ctwatch_common::counter::Witness;
 use tokio::time::Instant;
@@ -42,7 +42,9 @@ pub(super) struct Hooked {
     probes: Probes,
     census: Option<CensusTaker>,
     finished: Option<Result<Dumped, ListingError>>,
-    trace: Trace,
+    /// Until the first census is done.
+    trace: Option<Trace>,
+    listed_twice: bool,
     last_census: Instant,
     reclaimer: Reclaimer,
 }
@@ -63,31 +65,31 @@ impl Hooked {
             probes,
             census,
             finished: None,
-            trace: Trace::new(TRACED_FLOWS_MAX),
+            trace: Some(Trace::new(TRACED_FLOWS_MAX)),
+            listed_twice: false,
             last_census: Instant::now(),
             reclaimer: Reclaimer::new(),
         };
         (hooked, degraded)
     }
 
-    /// Takes the first dumps, while every entry that comes or goes is traced: one frees the entries that have
-    /// expired and are not listed, the next one lists what is left. Says why there was none.
-    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
-        let dumped = self.traced_dumps(aggregator).await;
-        self.probes.control.trace(Switch::Off);
-        self.drain(usize::MAX, aggregator);
-        let after = self.probes.rows.read();
-        let trace = std::mem::replace(&mut self.trace, Trace::new(0));
-        let dumped = match dumped? {
-            Ok(dumped) => dumped,
-            Err(error) => return Some(format!("{WITHOUT_CENSUS}, because {}", sentence(&error))),
-        };
-        let exact = trace.held_before(self.netns, &dumped.listed);
-        match exact.filter(|_| after.witness(Witness::TracesLost) == 0) {
-            Some(held) => aggregator.observe(Observation::HeldBefore(held)),
-            None => observe_census(dumped, after, aggregator),
+    /// Begins the first dumps, while every entry that comes or goes is traced: one frees the entries that have
+    /// expired and are not listed, the next one lists what is left. Waits for them no longer than `patience`;
+    /// later they are taken when they are there.
+    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
+        self.last_census = Instant::now();
+        match &mut self.census {
+            Some(census) => census.begin(self.probes.rows.read(), Listed::default()),
+            None => self.end_trace(None, aggregator),
         }
-        None
+        let all_taken = async {
+            while self.trace.is_some() {
+                self.wait().await;
+                self.take_events(RECORDS_AT_ONCE, aggregator);
+            }
+        };
+        // What has not come by then is no error.
+        let _ = tokio::time::timeout(patience, all_taken).await;
     }
 
     /// See [`super::source::Source::wait`].
@@ -114,10 +116,8 @@ impl Hooked {
     /// See [`super::source::Source::take_events`].
     pub(super) fn take_events(&mut self, records: usize, aggregator: &mut Aggregator) {
         self.drain(records, aggregator);
-        if let Some(Ok(dumped)) = self.finished.take() {
-            let after = self.probes.rows.read();
-            observe_census(dumped, after, aggregator);
-            self.last_census = Instant::now();
+        if let Some(finished) = self.finished.take() {
+            self.take_dump(finished, aggregator);
         }
         self.reclaimer.release(&self.probes.rows, aggregator);
     }
@@ -129,6 +129,9 @@ impl Hooked {
 
     /// Begins a dump if the numbers need one, and makes room for new sources.
     pub(super) fn plan(&mut self, aggregator: &mut Aggregator) {
+        if self.trace.is_some() {
+            return;
+        }
         let due = aggregator.needs_census() && aggregator.is_quiet()
             || aggregator.has_drifted_far()
             || aggregator.needs_census() && self.last_census.elapsed() >= UNSETTLED_RETRY;
@@ -143,37 +146,55 @@ impl Hooked {
         let Self { probes, trace, .. } = self;
         probes.ring.drain(records, |record| match decode(record, now) {
             Ok(Record::Event(event)) => aggregator.observe(Observation::Event(event)),
-            Ok(Record::Began(flow)) => trace.began(flow),
-            Ok(Record::Ended(flow)) => trace.ended(flow),
+            Ok(Record::Began(flow)) => trace.iter_mut().for_each(|trace| trace.began(flow)),
+            Ok(Record::Ended(flow)) => trace.iter_mut().for_each(|trace| trace.ended(flow)),
             Err(_) => aggregator.observe(Observation::Lost(Hop::DecodeErrors, 1)),
         });
     }
 
-    /// Takes one or two dumps, and meanwhile what is traced; `None` if there is no socket for any.
-    async fn traced_dumps(
-        &mut self,
-        aggregator: &mut Aggregator,
-    ) -> Option<Result<Dumped, ListingError>> {
-        self.last_census = Instant::now();
-        match self.traced_dump(Listed::default(), aggregator).await? {
-            Ok(first) if self.last_census.elapsed() <= SECOND_CENSUS_AT_ONCE => {
-                self.traced_dump(first.listed, aggregator).await
+    fn take_dump(&mut self, finished: Result<Dumped, ListingError>, aggregator: &mut Aggregator) {
+        let again = self.trace.is_some()
+            && !std::mem::replace(&mut self.listed_twice, true)
+            && self.last_census.elapsed() <= SECOND_CENSUS_AT_ONCE;
+        match (finished, &mut self.census) {
+            (Ok(first), Some(census)) if again => {
+                census.begin(self.probes.rows.read(), first.listed)
             }
-            other => Some(other),
+            (finished, _) if self.trace.is_some() => self.end_trace(Some(finished), aggregator),
+            (Ok(dumped), _) => {
+                self.last_census = Instant::now();
+                observe_census(dumped, self.probes.rows.read(), aggregator);
+            }
+            // What is known stays as it is; another dump follows.
+            (Err(_), _) => self.last_census = Instant::now(),
         }
     }
 
-    async fn traced_dump(
+    /// Ends the trace, and says what it and the dump made of it; `None` if there could be no dump.
+    fn end_trace(
         &mut self,
-        listed: Listed,
+        finished: Option<Result<Dumped, ListingError>>,
         aggregator: &mut Aggregator,
-    ) -> Option<Result<Dumped, ListingError>> {
-        self.census.as_mut()?.begin(self.probes.rows.read(), listed);
-        while self.finished.is_none() {
-            self.wait().await;
-            self.drain(RECORDS_AT_ONCE, aggregator);
+    ) {
+        self.probes.control.trace(Switch::Off);
+        self.drain(usize::MAX, aggregator);
+        let Some(trace) = self.trace.take() else { return };
+        let dumped = match finished {
+            Some(Ok(dumped)) => dumped,
+            Some(Err(error)) => {
+                let why = format!("{WITHOUT_CENSUS}, because {}", sentence(&error));
+                aggregator.observe(Observation::Missing(why));
+                aggregator.observe(Observation::HeldBefore(HashMap::new()));
+                return;
+            }
+            None => return aggregator.observe(Observation::HeldBefore(HashMap::new())),
+        };
+        let after = self.probes.rows.read();
+        let exact = trace.held_before(self.netns, &dumped.listed);
+        match exact.filter(|_| after.witness(Witness::TracesLost) == 0) {
+            Some(held) => aggregator.observe(Observation::HeldBefore(held)),
+            None => observe_census(dumped, after, aggregator),
         }
-        self.finished.take()
     }
 }
 

@@ -20,16 +20,12 @@ use tokio::{
 
 use crate::{
     clock,
-    host::namespace::NetworkNamespace,
+    host::{namespace::NetworkNamespace, sysctl::ConntrackFilesError},
     model::{
-        aggregator::{Aggregator, Limits},
-        loss::Hop,
-        observation::Observation,
-        snapshot::Snapshot,
-        suppressed::Ending,
+        aggregator::Aggregator, limits::Limits, loss::Hop, observation::Observation,
+        snapshot::Snapshot, suppressed::Ending,
     },
     probe::attach::AttachOptions,
-    session::SessionError,
 };
 use source::Source;
 use table::TableFiles;
@@ -41,6 +37,9 @@ pub struct CollectOptions {
     pub namespace: NetworkNamespace,
     /// Time between two snapshots.
     pub interval: Duration,
+    /// How long the first snapshot may wait for the first dump; until that is done the entries that sources
+    /// hold are not known.
+    pub census_patience: Duration,
     /// What bounds a snapshot.
     pub limits: Limits,
     /// How far to go up the ladder.
@@ -64,19 +63,16 @@ impl Collector {
     /// # Errors
     ///
     /// If conntrack is not there, or not even its counters can be read.
-    pub async fn start(options: CollectOptions) -> Result<Self, SessionError> {
-        let CollectOptions { namespace, interval, limits, attach } = options;
+    pub async fn start(options: CollectOptions) -> Result<Self, ConntrackFilesError> {
+        let CollectOptions { namespace, interval, census_patience, limits, attach } = options;
         let netns = namespace.inode();
         let table = TableFiles::open(&namespace)?;
-        let (source, mut mode) = Source::attach(namespace, &attach);
-        let aggregator = Aggregator::new(netns, limits, Arc::new(mode.clone()), clock::now());
+        let (source, mode) = Source::attach(namespace, &attach);
+        let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
         let mut collector = Self { aggregator, table, source, interval };
         let (_, kernel) = collector.table.read()?;
         collector.aggregator.observe(Observation::Kernel(kernel));
-        if let Some(missing) = collector.source.first_census(&mut collector.aggregator).await {
-            mode.degraded.push(missing);
-            collector.aggregator.observe(Observation::Mode(Arc::new(mode)));
-        }
+        collector.source.first_census(census_patience, &mut collector.aggregator).await;
         collector.read_table()?;
         // What was read now is where growth and rates begin.
         collector.aggregator.tick(clock::now(), Ending::More);
@@ -92,7 +88,7 @@ impl Collector {
         mut self,
         snapshots: mpsc::Sender<Arc<Snapshot>>,
         mut stop: oneshot::Receiver<()>,
-    ) -> Result<(), SessionError> {
+    ) -> Result<(), ConntrackFilesError> {
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -116,7 +112,7 @@ impl Collector {
         }
     }
 
-    fn snapshot(&mut self, ending: Ending) -> Result<Arc<Snapshot>, SessionError> {
+    fn snapshot(&mut self, ending: Ending) -> Result<Arc<Snapshot>, ConntrackFilesError> {
         self.source.take_events(RECORDS_AT_ONCE, &mut self.aggregator);
         self.read_table()?;
         let snapshot = self.aggregator.tick(clock::now(), ending);
@@ -125,7 +121,7 @@ impl Collector {
     }
 
     /// Reads the kernel's counts between two readings of the rows, so that what changes meanwhile is seen.
-    fn read_table(&mut self) -> Result<(), SessionError> {
+    fn read_table(&mut self) -> Result<(), ConntrackFilesError> {
         let before = self.source.read_rows();
         let (table, kernel) = self.table.read()?;
         let after = self.source.read_rows();

@@ -1,5 +1,7 @@
 //! Where the numbers come from: hooks, or whatever is left where there can be none.
 
+use std::time::Duration;
+
 use crate::{
     host::namespace::NetworkNamespace,
     model::{
@@ -47,11 +49,11 @@ impl Source {
         }
     }
 
-    /// Takes the first dump of the table, and waits for it; says what is missing if that failed.
-    pub(super) async fn first_census(&mut self, aggregator: &mut Aggregator) -> Option<String> {
+    /// Begins the first dump of the table, and waits for it no longer than `patience`.
+    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
         match self {
-            Self::Hooked(hooked) => hooked.first_census(aggregator).await,
-            Self::Degraded(degraded) => degraded.first_census(aggregator).await,
+            Self::Hooked(hooked) => hooked.first_census(patience, aggregator).await,
+            Self::Degraded(degraded) => degraded.first_census(patience, aggregator).await,
         }
     }
 

@@ -8,18 +8,21 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    look::{self, Interrupts, Patience},
+    look::{self, Interrupts, Pace, Patience},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
     cli::EventsArguments,
     exit::CommandError,
-    model::{aggregator::Limits, ranking::SortBy, snapshot::Snapshot},
+    model::{
+        limits::{Limits, SortBy},
+        snapshot::Snapshot,
+    },
     output::{json, text},
 };
 
-/// Events are printed this often; each has its own time.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Events are printed this often; each has its own time. What sources hold does not matter here.
+const PACE: Pace = Pace { interval: Duration::from_millis(250), census_patience: Duration::ZERO };
 /// Events of one interval at most; beyond that they are counted as dropped.
 const EVENTS_MAX: usize = 16_384;
 
@@ -37,7 +40,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, INTERVAL, limits, patience, &mut interrupts).await?;
+    let opened = look::open(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
     let Some(mut session) = opened else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut first = true;

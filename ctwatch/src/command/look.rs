@@ -19,7 +19,7 @@ use crate::{
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
-    model::{aggregator::Limits, mode::Rung, snapshot::Snapshot},
+    model::{limits::Limits, mode::Rung, snapshot::Snapshot},
     privilege,
     probe::{attach::AttachOptions, object::Sizes},
     session::{Session, SessionError},
@@ -27,6 +27,15 @@ use crate::{
 
 /// Time between two looks whether conntrack is there by now.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often, and how patiently at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// How long the first one may wait for the first dump.
+    pub census_patience: Duration,
+}
 
 /// Whether to wait where nothing is tracked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +90,7 @@ pub async fn at(deadline: Option<Instant>) {
 /// If it may not, cannot, or would have to wait and `patience` says not to.
 pub async fn open(
     arguments: &LookArguments,
-    interval: Duration,
+    pace: Pace,
     limits: Limits,
     patience: Patience,
     interrupts: &mut Interrupts,
@@ -100,7 +109,9 @@ pub async fn open(
         sizes: Sizes::for_sources(arguments.max_sources),
         object: arguments.bpf_object.clone(),
     };
-    let opening = Session::open(CollectOptions { namespace, interval, limits, attach });
+    let Pace { interval, census_patience } = pace;
+    let options = CollectOptions { namespace, interval, census_patience, limits, attach };
+    let opening = Session::open(options);
     let session = tokio::select! {
         biased;
         () = interrupts.received() => return Ok(None),

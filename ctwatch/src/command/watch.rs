@@ -1,19 +1,27 @@
 //! `ctwatch watch`: a table or a JSON object once an interval.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, Patience};
+use super::look::{self, Interrupts, Pace, Patience};
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
-    model::{aggregator::Limits, snapshot::Snapshot},
+    model::{limits::Limits, snapshot::Snapshot},
     output::{json, text},
 };
 
 /// Sources remembered beyond those that have a row in the kernel.
 pub const REMEMBERED_SOURCES: usize = 262_144;
+
+/// How long the first of many updates may wait for the first dump of the table.
+const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a single update may: longer than any dump takes.
+const ONCE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Cursor to the top left, and clear from there.
 const CLEAR: &str = "\x1b[H\x1b[J";
@@ -30,11 +38,13 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
     };
+    // Whoever wants one answer wants a whole one; whoever watches wants to see who it is.
+    let census_patience = if arguments.once { ONCE_PATIENCE } else { WATCH_PATIENCE };
+    let pace = Pace { interval: arguments.interval, census_patience };
     let patience =
         if arguments.once || arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened =
-        look::open(&arguments.look, arguments.interval, limits, patience, &mut interrupts).await?;
+    let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(mut session) = opened else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut first = true;

@@ -13,29 +13,17 @@ use super::{
     baseline::Baseline,
     counters::Counters,
     event::Event,
+    limits::Limits,
     loss::{Hop, Loss},
     mode::{Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
-    ranking::{Previous, SortBy, rank},
+    ranking::{Previous, rank},
     rows::RowReading,
     seen_by_netlink::SeenByNetlink,
     snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table, WitnessTotals},
     suppressed::{Ending, Suppressed},
 };
-
-/// What bounds a snapshot.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many sources are listed one by one.
-    pub listed_sources: usize,
-    /// By what they are ordered.
-    pub sort_by: SortBy,
-    /// How many events one snapshot has at most; 0 if none are wanted.
-    pub events: usize,
-    /// How many sources are remembered in user space, beyond those that have a row in the kernel.
-    pub remembered_sources: usize,
-}
 
 /// The state of one network namespace.
 #[derive(Debug)]
@@ -47,6 +35,7 @@ pub struct Aggregator {
     before: RowReading,
     after: RowReading,
     baseline: Baseline,
+    is_baseline_known: bool,
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
     netlink: SeenByNetlink,
@@ -72,6 +61,7 @@ impl Aggregator {
             before: RowReading::default(),
             after: RowReading::default(),
             baseline: Baseline::default(),
+            is_baseline_known: false,
             released: HashMap::new(),
             released_rest: Counters::default(),
             netlink: SeenByNetlink::new(limits.remembered_sources),
@@ -100,8 +90,15 @@ impl Aggregator {
                 let start = *self.kernel_at_start.get_or_insert(now);
                 self.kernel = now.since(&start);
             }
-            Observation::HeldBefore(held) => self.baseline = Baseline::exactly(held),
-            Observation::Census(census) => self.baseline.reconcile(self.netns, &census),
+            Observation::HeldBefore(held) => {
+                self.baseline = Baseline::exactly(held);
+                self.baseline.follow(&self.after);
+                self.is_baseline_known = true;
+            }
+            Observation::Census(census) => {
+                self.baseline.reconcile(self.netns, &census);
+                self.is_baseline_known = true;
+            }
             Observation::Held(held) => self.netlink.held(held),
             Observation::Began(source) => self.netlink.began(source),
             Observation::Ended(source) => self.netlink.ended(source),
@@ -112,6 +109,7 @@ impl Aggregator {
             }
             Observation::RowReleased(row) => self.release(&row),
             Observation::Mode(mode) => self.mode = mode,
+            Observation::Missing(sentence) => Arc::make_mut(&mut self.mode).degraded.push(sentence),
             Observation::Lost(hop, lost) => self.loss.count(hop, lost),
         }
     }
@@ -217,15 +215,21 @@ impl Aggregator {
                 let now = self.after.counters(key);
                 let mut ever = self.released.get(key).copied().unwrap_or_default();
                 ever.add(&now);
-                numbers(Some(*key), self.held(key, &now), &ever)
+                numbers(Some(*key), self.known(self.held(key, &now)), &ever)
             })
             .collect();
         let mut nobody = self.released_rest;
         nobody.add(&self.after.unattributed);
         if !nobody.is_zero() {
-            rows.push(numbers(None, self.after.unattributed.balance(), &nobody));
+            let held = self.known(self.after.unattributed.balance());
+            rows.push(numbers(None, held, &nobody));
         }
         rows
+    }
+
+    /// The entries held, unless those from before the start are not known yet.
+    fn known(&self, held: i64) -> Option<u64> {
+        self.is_baseline_known.then(|| u64::try_from(held).unwrap_or(0))
     }
 
     /// The sum of no sources: zero for what the mode sees, unknown for what it does not.
@@ -235,7 +239,7 @@ impl Aggregator {
         let refusals = self.mode.sees_refusals();
         SourceNumbers {
             key: None,
-            entries: (in_kernel || self.netlink.has_census()).then_some(0),
+            entries: if in_kernel { self.known(0) } else { self.netlink.has_census().then_some(0) },
             new: counted.then_some(0),
             refused: refusals.then_some(0),
             ended: counted.then_some(0),
@@ -249,7 +253,7 @@ impl Aggregator {
     }
 
     fn drift(&self) -> Option<i64> {
-        if !self.mode.counts_in_kernel() {
+        if !self.mode.counts_in_kernel() || !self.is_baseline_known {
             return None;
         }
         let before_start: i64 =
@@ -325,10 +329,10 @@ impl Aggregator {
 }
 
 /// The numbers of one row of output.
-fn numbers(key: Option<SourceKey>, held: i64, counters: &Counters) -> SourceNumbers {
+fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) -> SourceNumbers {
     SourceNumbers {
         key,
-        entries: Some(u64::try_from(held).unwrap_or(0)),
+        entries,
         new: Some(counters.new_entries()),
         refused: Some(counters.refused),
         ended: Some(counters.ended),

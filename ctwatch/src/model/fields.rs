@@ -305,6 +305,13 @@ pub const WITNESS: &[Field<WitnessTotals>] = &[
     },
 ];
 
+impl KernelStatistics {
+    /// Whether anything was ever counted.
+    pub fn any(&self) -> bool {
+        KERNEL.iter().any(|field| matches!((field.value)(self), Value::Count(count) if count > 0))
+    }
+}
+
 fn count(value: Option<u64>) -> Value {
     value.map_or(Value::Unknown, Value::Count)
 }

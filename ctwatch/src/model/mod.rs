@@ -9,6 +9,7 @@ pub mod counters;
 pub mod decode;
 pub mod event;
 pub mod fields;
+pub mod limits;
 pub mod loss;
 pub mod mode;
 pub mod moment;

@@ -25,7 +25,7 @@ pub enum Observation {
     Table(TableReading),
     /// The kernel's counters since boot.
     Kernel(KernelStatistics),
-    /// Entries from before the start by source, exactly.
+    /// Entries from before the start by source, exactly; empty if they cannot be known.
     HeldBefore(HashMap<SourceKey, i64>),
     /// A dump of the table, with the rows around it.
     Census(Box<Census>),
@@ -41,6 +41,8 @@ pub enum Observation {
     RowReleased(ctwatch_common::row::Row),
     /// The way in which things are seen has changed.
     Mode(Arc<Mode>),
+    /// Something cannot be seen after all: a sentence for the mode.
+    Missing(String),
     /// Something was lost.
     Lost(Hop, u64),
 }

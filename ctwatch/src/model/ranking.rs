@@ -4,18 +4,12 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use ctwatch_common::source::SourceKey;
 
-use super::{aggregator::Limits, moment::Moment, snapshot::SourceNumbers, source};
-
-/// What sources are ordered by, the largest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SortBy {
-    /// Entries held now.
-    Entries,
-    /// Entries made in the last interval.
-    New,
-    /// Packets refused in the last interval.
-    Refused,
-}
+use super::{
+    limits::{Limits, SortBy},
+    moment::Moment,
+    snapshot::SourceNumbers,
+    source,
+};
 
 /// What the next interval has to know of this one.
 #[derive(Debug)]

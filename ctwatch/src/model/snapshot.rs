@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ctwatch_common::source::SourceKey;
 
-use super::{event::Event, fields::Value, loss::Loss, mode::Mode};
+use super::{event::Event, loss::Loss, mode::Mode};
 
 /// What is known at the end of one interval of one network namespace.
 #[derive(Clone, Debug)]
@@ -108,13 +108,6 @@ pub struct KernelStatistics {
 }
 
 impl KernelStatistics {
-    /// Whether anything was ever counted.
-    pub fn any(&self) -> bool {
-        super::fields::KERNEL
-            .iter()
-            .any(|field| matches!((field.value)(self), Value::Count(count) if count > 0))
-    }
-
     /// What was counted since `start`.
     pub fn since(&self, start: &Self) -> Self {
         let less = |now: Option<u64>, then: Option<u64>| {

@@ -1,7 +1,7 @@
 //! What an aggregator makes of observations.
 
 use super::*;
-use crate::model::{baseline::Census, mode::Rung, source};
+use crate::model::{baseline::Census, limits::SortBy, mode::Rung, source};
 
 const NETNS: u32 = 42;
 
@@ -13,7 +13,9 @@ fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
         degraded: Vec::new(),
     };
     let limits = Limits { listed_sources, sort_by, events: 10, remembered_sources: 100 };
-    Aggregator::new(NETNS, limits, Arc::new(mode), at(0))
+    let mut aggregator = Aggregator::new(NETNS, limits, Arc::new(mode), at(0));
+    aggregator.observe(Observation::HeldBefore(HashMap::new()));
+    aggregator
 }
 
 fn at(seconds: u64) -> Moment {
@@ -168,4 +170,17 @@ fn without_hooks_what_cannot_be_seen_is_unknown() {
         (None, None, None)
     );
     assert_eq!(snapshot.totals.refused, None);
+}
+
+#[test]
+fn until_the_first_dump_what_is_held_is_unknown_and_what_comes_is_counted() {
+    let known = aggregator(10, SortBy::New);
+    let mut aggregator = Aggregator::new(NETNS, known.limits, known.mode, at(0));
+    observe(&mut aggregator, &reading(&[(client(1), 30, 2, 1)]), 5000);
+    let before = aggregator.tick(at(1), Ending::More);
+    assert_eq!((before.sources[0].entries, before.sources[0].new), (None, Some(28)));
+    assert_eq!((before.totals.entries, before.drift_entries), (None, None));
+    aggregator.observe(Observation::HeldBefore(HashMap::from([(client(1), 4973)])));
+    let after = aggregator.tick(at(2), Ending::More);
+    assert_eq!((after.sources[0].entries, after.drift_entries), (Some(5000), Some(0)));
 }

@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that can be seen in the sources.
+//! What must not be anywhere, and how long a file may be.
 
 use std::{
     fs,

@@ -1,0 +1,81 @@
+//! What the program says and how it ends, where no kernel is needed for it.
+
+use std::process::{Command, Output};
+
+fn ctwatch(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ctwatch"))
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the output is text")
+}
+
+/// Wrong arguments end with 2, say why on standard error, and print no data.
+fn assert_usage_error(arguments: &[&str], why: &str) {
+    let output = ctwatch(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(said.contains(why), "{arguments:?} said: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn an_unknown_flag_is_named() {
+    assert_usage_error(&["watch", "--colour"], "--colour");
+}
+
+#[test]
+fn an_unknown_command_is_named() {
+    assert_usage_error(&["wach"], "wach");
+}
+
+#[test]
+fn an_impossible_interval_is_explained() {
+    assert_usage_error(&["watch", "--interval", "0s"], "longer than zero");
+    assert_usage_error(&["watch", "--interval", "1ms"], "from 100ms to 1h");
+    assert_usage_error(&["watch", "--interval", "soon"], "250ms");
+    assert_usage_error(&["watch", "--interval=-1s"], "longer than zero");
+}
+
+#[test]
+fn a_missing_namespace_is_named() {
+    assert_usage_error(&["watch", "--once", "--netns", "no-such-namespace"], "no-such-namespace");
+    assert_usage_error(&["watch", "--once", "--netns", "/no/such/file"], "/no/such/file");
+    assert_usage_error(
+        &["watch", "--once", "--netns", "/proc/self/status"],
+        "not a network namespace",
+    );
+}
+
+#[test]
+fn numbers_are_bounded() {
+    assert_usage_error(&["watch", "--max-sources", "0"], "--max-sources");
+    assert_usage_error(&["watch", "--top", "many"], "--top");
+}
+
+#[test]
+fn help_is_data_and_names_every_exit_status() {
+    let output = ctwatch(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+    for part in [
+        "watch",
+        "events",
+        "0 fine",
+        "1 the operation failed",
+        "2 wrong arguments",
+        "77 cannot run here",
+    ] {
+        assert!(text(&output.stdout).contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = ctwatch(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("ctwatch {}\n", env!("CARGO_PKG_VERSION")));
+}

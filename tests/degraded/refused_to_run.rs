@@ -1,0 +1,73 @@
+//! Where it cannot run: one sentence and status 77, no backtrace.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ctwatch_lab::{FlowPlan, skip};
+
+use crate::observed::{ctwatch, gateway, has_kprobes, ip, wait_for_entries};
+
+/// Nobody, on every Linux.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn without_privilege_it_says_what_is_missing() {
+    let Some(gateway) = gateway() else { return };
+    FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, 3);
+    // The binary may lie where nobody may go.
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("ctwatch");
+    fs::copy(ctwatch(), &program).unwrap();
+    for (arguments, missing) in [
+        (["watch", "--once", "--netns", "self"], "CAP_NET_ADMIN"),
+        (["watch", "--once", "--netns", gateway.gateway().name()], "CAP_SYS_ADMIN"),
+        (["events", "--no-wait", "--netns", "self"], "CAP_NET_ADMIN"),
+    ] {
+        let said = assert_cannot_run(&as_nobody(&program, &arguments));
+        assert!(said.contains("permission") && said.contains(missing), "{said}");
+    }
+}
+
+#[test]
+fn without_kprobes_attach_kprobe_says_so() {
+    if has_kprobes() {
+        return skip("this kernel has kprobes");
+    }
+    let Some(gateway) = gateway() else { return };
+    FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, 3);
+    for command in [["watch", "--once"], ["events", "--no-wait"]] {
+        let output = Command::new(ctwatch())
+            .args(command)
+            .args(["--attach", "kprobe", "--netns", gateway.gateway().name()])
+            .output()
+            .unwrap();
+        let said = assert_cannot_run(&output);
+        assert!(said.contains("kprobe"), "{said}");
+    }
+}
+
+fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .env("RUST_BACKTRACE", "1")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn assert_cannot_run(output: &Output) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert_eq!(output.stdout, b"", "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
+    said
+}
