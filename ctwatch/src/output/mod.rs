@@ -1,4 +1,8 @@
 //! From a snapshot to what is printed. Nothing here computes a number or keeps one.
 
 pub mod json;
+pub mod schema;
 pub mod text;
+
+#[cfg(test)]
+mod sample;

@@ -149,55 +149,11 @@ fn time_span(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::model::{
-        loss::Loss,
-        mode::{Mode, Rung},
-        snapshot::KernelStatistics,
-    };
+    use crate::output::sample;
 
     #[test]
     fn a_snapshot_reads_as_a_table_of_eighty_columns() {
-        let numbers = |source: &str, held| SourceNumbers {
-            key: Some(source::key(1, source.parse().unwrap(), 17)),
-            entries: Some(held),
-            new: Some(held),
-            refused: Some(7),
-            ended: Some(0),
-            new_per_s: Some(410.4),
-            refused_per_s: Some(3.0),
-        };
-        let culprit = numbers("10.0.1.2", 61_000);
-        let snapshot = Snapshot {
-            wall_ns: 1_795_442_400_000_000_000,
-            netns: 1,
-            interval_s: 1.0,
-            table: Table {
-                entries: 62_000,
-                limit: Some(65_536),
-                utilization: Some(0.946),
-                growth_per_s: Some(410.0),
-                time_to_full_s: Some(8.6),
-                ..Table::default()
-            },
-            totals: culprit,
-            sources: vec![culprit],
-            others: SourceNumbers { key: None, ..numbers("10.0.1.3", 1000) },
-            kernel: KernelStatistics::default(),
-            drift_entries: Some(0),
-            witness: None,
-            loss: Loss { ring_full: Some(2), ..Loss::default() },
-            mode: Arc::new(Mode {
-                alloc: Rung::Kprobe,
-                early_drop: Rung::Kprobe,
-                free: Rung::Kprobe,
-                degraded: Vec::new(),
-            }),
-            events: Vec::new(),
-        };
-        let text = super::snapshot(&snapshot);
+        let text = super::snapshot(&sample::snapshot());
         assert_eq!(
             text,
             "\
@@ -207,6 +163,14 @@ SOURCE             PROTOCOL      HELD    NEW/S REFUSED/S   REFUSED   SHARE
 others                           1000      410         3         7   1.6 %
 loss: ring_full 2  drift: 0 entries
 "
+        );
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        assert_eq!(
+            super::event(&sample::event()),
+            "2026-11-23T14:00:00.000Z  refused (table full)  udp 10.0.1.2 port 4000 > 192.0.2.1 port 53  (and 7 more)\n"
         );
     }
 }

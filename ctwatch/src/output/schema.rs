@@ -1,0 +1,178 @@
+//! The JSON schema of what the commands print, made from the same field tables as the output itself.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::fields::{self, Field};
+
+/// The schema of one line of `watch --json`.
+pub fn watch() -> Json {
+    let source = |named: &[(&str, Json)]| {
+        let mut properties = properties(fields::SOURCE);
+        for (name, schema) in named.iter().rev() {
+            properties.shift_insert(0, (*name).to_owned(), schema.clone());
+        }
+        object(properties)
+    };
+    let mut line =
+        common("one interval of one network namespace: a line of 'ctwatch watch --json'");
+    line.insert(
+        "interval_s".to_owned(),
+        json!({"type": "number", "description": "length of the interval"}),
+    );
+    line.insert("table".to_owned(), object(properties(fields::TABLE)));
+    line.insert("totals".to_owned(), source(&[]));
+    let named = [
+        (
+            "source",
+            text("an address, a prefix where there was no room for the address, or 'other'"),
+        ),
+        ("protocol", text("lower-case name or number; 'any' for the source 'other'")),
+    ];
+    line.insert("sources".to_owned(), json!({"type": "array", "items": source(&named)}));
+    line.insert("others".to_owned(), source(&[]));
+    line.insert("kernel".to_owned(), object(properties(fields::KERNEL)));
+    line.insert(
+        "drift_entries".to_owned(),
+        json!({
+            "type": ["integer", "null"],
+            "description": "how far the sum over the sources is from nf_conntrack_count, beyond what changed while reading",
+        }),
+    );
+    let witness = json!({"oneOf": [object(properties(fields::WITNESS)), {"type": "null"}]});
+    line.insert("witness".to_owned(), witness);
+    line.insert("loss".to_owned(), object(properties(fields::LOSS)));
+    let rung = || json!({"enum": ["kprobe", "tp_btf", "netlink", "procfs", "none"]});
+    let mode = Map::from_iter([
+        ("alloc".to_owned(), rung()),
+        ("early_drop".to_owned(), rung()),
+        ("free".to_owned(), rung()),
+        ("degraded".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
+    ]);
+    line.insert("mode".to_owned(), object(mode));
+    schema("ctwatch watch --json", line)
+}
+
+/// The schema of one line of `events --json`.
+pub fn events() -> Json {
+    let nullable =
+        |kind: &str, description: &str| json!({"type": [kind, "null"], "description": description});
+    let mut line =
+        common("one refused packet and 'suppressed' more: a line of 'ctwatch events --json'");
+    line.insert("kind".to_owned(), json!({"enum": ["refused"]}));
+    line.insert("reason".to_owned(), json!({"enum": ["table_full"]}));
+    line.insert("source".to_owned(), text("an address, or the prefix that it is counted under"));
+    line.insert(
+        "source_port".to_owned(),
+        nullable("integer", "null where the protocol has none or the packet is not known"),
+    );
+    line.insert(
+        "destination".to_owned(),
+        nullable(
+            "string",
+            "before translation; null on a line that stands for suppressed refusals alone",
+        ),
+    );
+    line.insert("destination_port".to_owned(), nullable("integer", "as source_port"));
+    line.insert("protocol".to_owned(), text("lower-case name or number"));
+    line.insert(
+        "suppressed".to_owned(),
+        json!({"type": "integer", "minimum": 0, "description": "further refusals of this source since its last line"}),
+    );
+    schema("ctwatch events --json", line)
+}
+
+fn schema(title: &str, properties: Map<String, Json>) -> Json {
+    let required: Vec<&String> = properties.keys().collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "type": "object",
+        "required": required,
+        "properties": properties,
+    })
+}
+
+fn common(what: &str) -> Map<String, Json> {
+    Map::from_iter([
+        ("schema".to_owned(), json!({"const": 1, "description": what})),
+        (
+            "ts".to_owned(),
+            json!({"type": "string", "format": "date-time", "description": "RFC 3339, UTC, to the millisecond"}),
+        ),
+        (
+            "netns".to_owned(),
+            json!({"type": "integer", "description": "the network namespace, by inode number"}),
+        ),
+    ])
+}
+
+fn text(description: &str) -> Json {
+    json!({"type": "string", "description": description})
+}
+
+fn properties<T>(fields: &[Field<T>]) -> Map<String, Json> {
+    let property = |field: &Field<T>| {
+        let description = format!("{}; in {}", field.help, field.unit);
+        (field.name.to_owned(), json!({"type": ["number", "null"], "description": description}))
+    };
+    fields.iter().map(property).collect()
+}
+
+/// Every key is always there; more may come within one version of the schema.
+fn object(properties: Map<String, Json>) -> Json {
+    let required: Vec<&String> = properties.keys().collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::output::{json, sample};
+
+    /// Set to rewrite the files instead of comparing them.
+    const UPDATE: &str = "CTWATCH_UPDATE_DOCS";
+
+    /// The keys of an object as the schema has them, and of what lies in it.
+    fn assert_keys(schema: &Json, line: &Json, at: &str) {
+        let keys = |object: &Json| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&schema["properties"]), keys(line), "{at}");
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            let (property, value) = match property["type"].as_str() {
+                Some("array") if !line[name][0].is_null() => (&property["items"], &line[name][0]),
+                _ => (property, &line[name]),
+            };
+            if property["type"] == "object" && value.is_object() {
+                assert_keys(property, value, &format!("{at}.{name}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_keys_of_its_schema_in_their_order() {
+        let line: Json = serde_json::from_str(&json::snapshot(&sample::snapshot())).unwrap();
+        assert_keys(&watch(), &line, "watch");
+        let line: Json = serde_json::from_str(&json::event(&sample::event())).unwrap();
+        assert_keys(&events(), &line, "events");
+    }
+
+    #[test]
+    fn the_schemas_in_docs_are_current() {
+        for (name, schema) in [("watch", watch()), ("events", events())] {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));
+            let current = format!("{schema:#}\n");
+            if std::env::var_os(UPDATE).is_some() {
+                fs::write(&path, &current).unwrap();
+            }
+            let written = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                written,
+                current,
+                "run the tests with {UPDATE}=1 and commit {}",
+                path.display()
+            );
+        }
+    }
+}
