@@ -36,10 +36,13 @@ fn run(command: &Command) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error).context("cannot start")))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Events(arguments) => events::run(arguments).await,
         }
-    })
+    });
+    // A thread that still waits for a reader of the output must not keep the program.
+    runtime.shutdown_background();
+    ended
 }

@@ -1,9 +1,6 @@
 //! `ctwatch events`: one line for each thing that happened to a packet, as far as it was not suppressed.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -23,6 +20,8 @@ use crate::{
 
 /// Events are printed this often; each has its own time. What sources hold does not matter here.
 const PACE: Pace = Pace { interval: Duration::from_millis(250), census_patience: Duration::ZERO };
+/// How long a reader that does not read can delay the end.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// Events of one interval at most; beyond that they are counted as dropped.
 const EVENTS_MAX: usize = 16_384;
 
@@ -66,18 +65,26 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
         if std::mem::take(&mut first) {
             look::report_mode(&snapshot, arguments.look.attach)?;
         }
-        print(&snapshot, arguments)?;
+        let lines = rendered(&snapshot, arguments);
+        if lines.is_empty() {
+            continue;
+        }
+        let printing = look::print(lines);
+        tokio::pin!(printing);
+        tokio::select! {
+            biased;
+            printed = &mut printing => printed?,
+            () = interrupts.received() => {
+                let Ok(printed) = tokio::time::timeout(READER_PATIENCE, printing).await else { return Ok(()) };
+                printed?;
+                stopping = true;
+                session.stop();
+            }
+        }
     }
 }
 
-fn print(snapshot: &Snapshot, arguments: &EventsArguments) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    for event in &snapshot.events {
-        if arguments.json {
-            writeln!(stdout, "{}", json::event(event))?;
-        } else {
-            write!(stdout, "{}", text::event(event))?;
-        }
-    }
-    stdout.flush()
+fn rendered(snapshot: &Snapshot, arguments: &EventsArguments) -> String {
+    let line = |event| if arguments.json { json::event(event) + "\n" } else { text::event(event) };
+    snapshot.events.iter().map(line).collect()
 }

@@ -83,6 +83,23 @@ pub async fn at(deadline: Option<Instant>) {
     }
 }
 
+/// Writes to standard output, on a thread of its own: a reader that does not read blocks that thread only. If
+/// this is dropped meanwhile what was to be written may be lost.
+///
+/// # Errors
+///
+/// If the output is closed or cannot be written.
+pub async fn print(text: String) -> Result<(), CommandError> {
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    };
+    let written = tokio::task::spawn_blocking(write).await;
+    // The thread does not panic; if it did there would be no output any more.
+    Ok(written.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?)
+}
+
 /// Begins to look; `None` if a signal came first.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `ctwatch watch`: a table or a JSON object once an interval.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
@@ -61,23 +61,26 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
         if std::mem::take(&mut first) {
             look::report_mode(&snapshot, arguments.look.attach)?;
         }
-        print(&snapshot, arguments)?;
+        tokio::select! {
+            biased;
+            () = interrupts.received() => return Ok(()),
+            () = look::at(deadline) => return Ok(()),
+            printed = look::print(rendered(&snapshot, arguments)) => printed?,
+        }
         if arguments.once {
             return Ok(());
         }
     }
 }
 
-fn print(snapshot: &Snapshot, arguments: &WatchArguments) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+fn rendered(snapshot: &Snapshot, arguments: &WatchArguments) -> String {
     if arguments.json {
-        writeln!(stdout, "{}", json::snapshot(snapshot))?;
+        json::snapshot(snapshot) + "\n"
+    } else if arguments.once {
+        text::snapshot(snapshot)
+    } else if io::stdout().is_terminal() {
+        format!("{CLEAR}{}", text::snapshot(snapshot))
     } else {
-        let clear = if stdout.is_terminal() && !arguments.once { CLEAR } else { "" };
-        write!(stdout, "{clear}{}", text::snapshot(snapshot))?;
-        if clear.is_empty() && !arguments.once {
-            writeln!(stdout)?;
-        }
+        text::snapshot(snapshot) + "\n"
     }
-    stdout.flush()
 }

@@ -19,7 +19,7 @@ use crate::{host::namespace::NetworkNamespace, model::trace::Listed};
 pub enum Listing {
     /// Through ctnetlink.
     Ctnetlink(DumpSocket),
-    /// Through the file in /proc: half as fast, and much slower than that for many entries before 6.16.
+    /// Through the file in /proc: somewhat slower, and before 6.16 much slower where there are many entries.
     Procfs(ProcListing),
 }
 

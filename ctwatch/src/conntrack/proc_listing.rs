@@ -21,8 +21,9 @@ const READ_BYTES: usize = 32 * 1024;
 /// A listing that takes longer is given up.
 ///
 /// Kernels before 6.16 go through the whole table from its beginning for each page that is read, so that the
-/// time grows with the square of the entries (`ct_get_idx`, net/netfilter/nf_conntrack_standalone.c): seconds
-/// for a hundred thousand, hours for some millions.
+/// time grows with the square of the entries (`ct_get_idx`, net/netfilter/nf_conntrack_standalone.c). Measured:
+/// 0.26 s for 100 000 entries on 6.18, where ctnetlink takes 0.23 s; emulated, 2 s for 40 000 and 21 s for 80 000
+/// entries on 6.1, where ctnetlink takes 0.3 s and 1.1 s.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Why the table cannot be listed through /proc.
