@@ -14,11 +14,17 @@ pub enum Counter {
     EventsSent = 3,
     /// Refusals whose event found the ring buffer full.
     EventsLost = 4,
+    /// Entries that were thrown out for somebody's packet while the table was full.
+    Evicted = 5,
+    /// Entries of anybody that were thrown out for a packet of this source.
+    EvictionsCaused = 6,
+    /// Entries that ended without ever having been confirmed: their packet was dropped on the way.
+    Transient = 7,
 }
 
 impl Counter {
-    /// How many counters a row has.
-    pub const COUNT: usize = 5;
+    /// How many counters there are.
+    pub const COUNT: usize = 8;
 }
 
 /// What is counted for each CPU, independently of the rows. The discriminant is the place in the array.

@@ -4,7 +4,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{counter::Counter, source::SourceKey};
 
-/// A source and its counters: one cache line, so that counting touches no other.
+/// A source and its counters: two cache lines, of which the first has all that a connection counts while
+/// the table is not full.
 ///
 /// A row whose key is all zero is free. Row [`UNATTRIBUTED`] keeps the zero key and
 /// is never free: it has the counts that belong to no source.
@@ -17,6 +18,8 @@ pub struct Row {
     pub key: SourceKey,
     /// The counters by [`Counter`], each only ever growing while the row has its key.
     pub counters: [u64; Counter::COUNT],
+    /// Room for more, up to two whole cache lines.
+    pub unused: [u64; 5],
 }
 
 /// Size of a row in bytes.
@@ -38,4 +41,4 @@ pub enum Tier {
     Namespace = 2,
 }
 
-const _: () = assert!(ROW_BYTES == 64);
+const _: () = assert!(ROW_BYTES == 128);

@@ -98,7 +98,7 @@ pub struct LookArguments {
     /// End with status 77 where nothing is tracked, instead of waiting for it
     #[arg(long)]
     pub no_wait: bool,
-    /// Sources counted one by one; beyond them prefixes are counted. 220 bytes of kernel memory each
+    /// Sources counted one by one; beyond them prefixes are counted. 290 bytes of kernel memory each
     #[arg(long, value_name = "N", default_value_t = SOURCES_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_sources: u32,
     /// A BPF object to use instead of the built-in one
@@ -115,6 +115,9 @@ pub enum Sort {
     New,
     /// Packets refused
     Refused,
+    /// Entries of anybody thrown out for them
+    #[value(name = "evictions_caused")]
+    EvictionsCaused,
 }
 
 impl From<Sort> for SortBy {
@@ -123,6 +126,7 @@ impl From<Sort> for SortBy {
             Sort::Entries => Self::Entries,
             Sort::New => Self::New,
             Sort::Refused => Self::Refused,
+            Sort::EvictionsCaused => Self::EvictionsCaused,
         }
     }
 }

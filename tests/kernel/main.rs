@@ -6,6 +6,8 @@ mod baseline;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod exactness;
 #[cfg(test)]
 mod interface;

@@ -119,7 +119,7 @@ impl Hooked {
         if let Some(finished) = self.finished.take() {
             self.take_dump(finished, aggregator);
         }
-        self.reclaimer.release(&self.probes.rows, aggregator);
+        self.reclaimer.release(&mut self.probes.rows, aggregator);
     }
 
     /// The rows as they are now.

@@ -99,7 +99,7 @@ impl Reclaimer {
     }
 
     /// Offers the unlinked rows again, once the grace period is over.
-    pub(super) fn release(&mut self, memory: &RowMemory, aggregator: &mut Aggregator) {
+    pub(super) fn release(&mut self, memory: &mut RowMemory, aggregator: &mut Aggregator) {
         if !std::mem::take(&mut self.over) {
             return;
         }

@@ -243,6 +243,9 @@ impl Aggregator {
             new: counted.then_some(0),
             refused: refusals.then_some(0),
             ended: counted.then_some(0),
+            evicted: in_kernel.then_some(0),
+            evictions_caused: in_kernel.then_some(0),
+            transient: in_kernel.then_some(0),
             new_per_s: counted.then_some(0.0),
             refused_per_s: refusals.then_some(0.0),
         }
@@ -336,6 +339,9 @@ fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) ->
         new: Some(counters.new_entries()),
         refused: Some(counters.refused),
         ended: Some(counters.ended),
+        evicted: Some(counters.evicted),
+        evictions_caused: Some(counters.evictions_caused),
+        transient: Some(counters.transient),
         ..SourceNumbers::default()
     }
 }

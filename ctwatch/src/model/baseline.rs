@@ -122,10 +122,8 @@ fn signed(count: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use ctwatch_common::row::Row;
-
     use super::*;
-    use crate::model::source;
+    use crate::model::{rows::tests::row, source};
 
     const NETNS: u32 = 9;
 
@@ -136,7 +134,7 @@ mod tests {
     fn reading(rows: &[(SourceKey, u64, u64)]) -> RowReading {
         let mut reading = RowReading::default();
         for (key, attempts, ended) in rows {
-            reading.add(&Row { key: *key, counters: [*attempts, 0, *ended, 0, 0] });
+            reading.add(&row(*key, [*attempts, 0, *ended, 0, 0]));
         }
         reading
     }

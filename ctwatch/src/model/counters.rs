@@ -15,13 +15,37 @@ pub struct Counters {
     pub events_sent: u64,
     /// Refusals whose event found the ring full.
     pub events_lost: u64,
+    /// Entries that were thrown out for somebody's packet.
+    pub evicted: u64,
+    /// Entries of anybody that were thrown out for a packet of this source.
+    pub evictions_caused: u64,
+    /// Entries that ended without ever having been confirmed.
+    pub transient: u64,
 }
 
 impl Counters {
     /// From the numbers of a row.
     pub fn from_row(numbers: &[u64; Counter::COUNT]) -> Self {
-        let [attempts, refused, ended, events_sent, events_lost] = *numbers;
-        Self { attempts, refused, ended, events_sent, events_lost }
+        let [
+            attempts,
+            refused,
+            ended,
+            events_sent,
+            events_lost,
+            evicted,
+            evictions_caused,
+            transient,
+        ] = *numbers;
+        Self {
+            attempts,
+            refused,
+            ended,
+            events_sent,
+            events_lost,
+            evicted,
+            evictions_caused,
+            transient,
+        }
     }
 
     /// Entries made: attempts that were not refused.
@@ -60,6 +84,9 @@ impl Counters {
         self.ended = self.ended.wrapping_add(other.ended);
         self.events_sent = self.events_sent.wrapping_add(other.events_sent);
         self.events_lost = self.events_lost.wrapping_add(other.events_lost);
+        self.evicted = self.evicted.wrapping_add(other.evicted);
+        self.evictions_caused = self.evictions_caused.wrapping_add(other.evictions_caused);
+        self.transient = self.transient.wrapping_add(other.transient);
     }
 }
 

@@ -102,14 +102,14 @@ pub const SOURCE: &[Field<SourceNumbers>] = &[
     Field {
         name: "evicted",
         unit: "entries",
-        help: "entries thrown out for others while the table was full; not counted yet",
-        value: |_| Value::Unknown,
+        help: "entries thrown out since the start for somebody's packet, because the table was full",
+        value: |s| count(s.evicted),
     },
     Field {
         name: "evictions_caused",
         unit: "entries",
-        help: "entries of anybody thrown out for this source; not counted yet",
-        value: |_| Value::Unknown,
+        help: "entries of anybody thrown out since the start for packets of this source",
+        value: |s| count(s.evictions_caused),
     },
     Field {
         name: "insert_failed",
@@ -122,6 +122,12 @@ pub const SOURCE: &[Field<SourceNumbers>] = &[
         unit: "entries",
         help: "entries gone since the start, whatever the reason",
         value: |s| count(s.ended),
+    },
+    Field {
+        name: "transient",
+        unit: "entries",
+        help: "of those ended, entries that never were in the table: their packet was dropped on the way",
+        value: |s| count(s.transient),
     },
     Field {
         name: "new_per_s",

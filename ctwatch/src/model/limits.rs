@@ -22,4 +22,6 @@ pub enum SortBy {
     New,
     /// Packets refused in the last interval.
     Refused,
+    /// Entries of anybody thrown out for them since the start.
+    EvictionsCaused,
 }

@@ -70,6 +70,9 @@ fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
     let by_entries = b.entries.cmp(&a.entries);
     let by_rate = descending(a.new_per_s, b.new_per_s);
     let first = match sort_by {
+        SortBy::EvictionsCaused => {
+            b.evictions_caused.cmp(&a.evictions_caused).then(by_entries).then(by_rate)
+        }
         SortBy::Entries => by_entries.then(by_rate),
         SortBy::New => by_rate.then(b.new.cmp(&a.new)).then(by_entries),
         SortBy::Refused => descending(a.refused_per_s, b.refused_per_s)
@@ -96,6 +99,9 @@ impl SourceNumbers {
         add(&mut self.new, other.new);
         add(&mut self.refused, other.refused);
         add(&mut self.ended, other.ended);
+        add(&mut self.evicted, other.evicted);
+        add(&mut self.evictions_caused, other.evictions_caused);
+        add(&mut self.transient, other.transient);
         add_rate(&mut self.new_per_s, other.new_per_s);
         add_rate(&mut self.refused_per_s, other.refused_per_s);
     }

@@ -64,3 +64,15 @@ impl RowReading {
         total
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row of attempts, refusals, ends, events sent and events lost.
+    pub(crate) fn row(key: SourceKey, numbers: [u64; 5]) -> Row {
+        let mut row = Row { key, ..Row::default() };
+        row.counters[..5].copy_from_slice(&numbers);
+        row
+    }
+}

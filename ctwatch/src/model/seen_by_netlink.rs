@@ -127,10 +127,8 @@ fn count(counts: &mut HashMap<SourceKey, u64>, source: SourceKey, sources_max: u
 
 #[cfg(test)]
 mod tests {
-    use ctwatch_common::row::Row;
-
     use super::*;
-    use crate::model::source;
+    use crate::model::{rows::tests::row, source};
 
     const NETNS: u32 = 5;
 
@@ -150,7 +148,7 @@ mod tests {
     fn dropped(counts: &[(SourceKey, u64)]) -> RowReading {
         let mut reading = RowReading::default();
         for (key, refused) in counts {
-            reading.add(&Row { key: *key, counters: [0, *refused, 0, 0, 0] });
+            reading.add(&row(*key, [0, *refused, 0, 0, 0]));
         }
         reading
     }

@@ -69,6 +69,12 @@ pub struct SourceNumbers {
     pub refused: Option<u64>,
     /// Entries gone since the start.
     pub ended: Option<u64>,
+    /// Entries thrown out for somebody's packet since the start.
+    pub evicted: Option<u64>,
+    /// Entries of anybody thrown out for a packet of this source since the start.
+    pub evictions_caused: Option<u64>,
+    /// Entries that ended without ever having been confirmed since the start.
+    pub transient: Option<u64>,
     /// Entries made in the interval, by its length.
     pub new_per_s: Option<f64>,
     /// Packets refused in the interval, by its length.

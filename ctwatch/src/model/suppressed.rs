@@ -101,10 +101,8 @@ fn unseen(netns: u32, source: SourceKey, refusals: u64, wall_ns: i128) -> Event 
 
 #[cfg(test)]
 mod tests {
-    use ctwatch_common::row::Row;
-
     use super::*;
-    use crate::model::source;
+    use crate::model::{rows::tests::row, source};
 
     const NETNS: u32 = 3;
 
@@ -114,7 +112,7 @@ mod tests {
 
     fn reading(refused: u64, sent: u64, lost: u64) -> RowReading {
         let mut reading = RowReading::default();
-        reading.add(&Row { key: client(), counters: [refused, refused, 0, sent, lost] });
+        reading.add(&row(client(), [refused, refused, 0, sent, lost]));
         reading
     }
 

@@ -18,6 +18,9 @@ pub(super) fn snapshot() -> Snapshot {
         new: Some(held),
         refused: Some(7),
         ended: Some(0),
+        evicted: Some(0),
+        evictions_caused: Some(0),
+        transient: Some(0),
         new_per_s: Some(410.4),
         refused_per_s: Some(3.0),
     };

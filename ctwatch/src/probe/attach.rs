@@ -116,7 +116,7 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
         Symbols::read().map_err(|error| format!("/proc/kallsyms cannot be read: {error}"))?;
     let layout = DropLayout::of(&btf, &symbols)?;
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
-    let conntrack = ConntrackLayout { nf_conn_tuple: 0, nf_conn_net: 0, net_inum };
+    let conntrack = ConntrackLayout { net_inum, ..ConntrackLayout::default() };
     let explain = |error: ProbeError| explained(&sentence(&error));
     let (mut rows, ring, control) =
         load(options, Some(conntrack), Some(layout)).map_err(explain)?;

@@ -13,6 +13,11 @@ pub enum LayoutError {
     /// BTF lacks something.
     #[error(transparent)]
     Btf(#[from] BtfError),
+    /// The status is not next to the namespace, as in every kernel known.
+    #[error(
+        "in this kernel nf_conn.status is not next to nf_conn.ct_net: this ctwatch is too old for it"
+    )]
+    Apart,
     /// The tuple is not as in every kernel known.
     #[error(
         "in this kernel nf_conntrack_tuple.{member} is at byte {found}, not {expected}: this ctwatch is too old for it"
@@ -28,12 +33,16 @@ pub enum LayoutError {
 }
 
 /// Offsets for the hooks on conntrack, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConntrackLayout {
     /// `struct nf_conn`: the original direction's tuple.
     pub nf_conn_tuple: u32,
     /// `struct nf_conn`: the pointer to the namespace.
     pub nf_conn_net: u32,
+    /// `struct nf_conn`: the status bits.
+    pub nf_conn_status: u32,
+    /// `struct nf_conn`: when it expires.
+    pub nf_conn_timeout: u32,
     /// `struct net`: the inode number.
     pub net_inum: u32,
 }
@@ -59,9 +68,17 @@ impl ConntrackLayout {
                 return Err(LayoutError::Tuple { member, found, expected });
             }
         }
+        let nf_conn_net = btf.offset_of("nf_conn", &["ct_net"])?;
+        let nf_conn_status = btf.offset_of("nf_conn", &["status"])?;
+        // The kernel side reads both at once.
+        if ![8, 16].contains(&nf_conn_net.wrapping_sub(nf_conn_status)) {
+            return Err(LayoutError::Apart);
+        }
         Ok(Self {
             nf_conn_tuple: btf.offset_of("nf_conn", &["tuplehash", "tuple"])?,
-            nf_conn_net: btf.offset_of("nf_conn", &["ct_net"])?,
+            nf_conn_net,
+            nf_conn_status,
+            nf_conn_timeout: btf.offset_of("nf_conn", &["timeout"])?,
             net_inum: btf.offset_of("net", &["ns", "inum"])?,
         })
     }

@@ -29,7 +29,7 @@ pub struct Sizes {
     pub event_interval: Duration,
 }
 
-/// Rows for single sources unless told otherwise: with everything else 31 MB of kernel memory.
+/// Rows for single sources unless told otherwise: with everything else 38 MB of kernel memory.
 pub const SOURCES_DEFAULT: u32 = 131_072;
 
 impl Sizes {
@@ -100,6 +100,8 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
         loader
             .override_global("NF_CONN_TUPLE", &layout.nf_conn_tuple, true)
             .override_global("NF_CONN_NET", &layout.nf_conn_net, true)
+            .override_global("NF_CONN_STATUS", &layout.nf_conn_status, true)
+            .override_global("NF_CONN_TIMEOUT", &layout.nf_conn_timeout, true)
             .override_global("NET_INUM", &layout.net_inum, true);
     }
     if let Some(layout) = &loading.drops {

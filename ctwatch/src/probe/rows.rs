@@ -15,8 +15,9 @@ use aya::{
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 use ctwatch_common::{
-    counter::{Counter, Witness},
+    counter::Witness,
     row::{ROW_BYTES, Row, Tier, UNATTRIBUTED},
+    source::SourceKey,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -30,6 +31,9 @@ use crate::model::{counters::Counters, rows::RowReading};
 const ROW_WORDS: usize = ROW_BYTES / size_of::<u64>();
 /// What the kernel side offers in one run at most (its hooks/maintain.rs).
 const OFFERED_MAX: u32 = 1024;
+/// Rows are given out in their order, so where so many in a row have never been used none behind them has. That
+/// holds until the first is released; a CPU may be behind others by a few.
+const NEVER_USED_RUN: u32 = 1024;
 const MAINTENANCE: [&str; 3] = ["offer_rows", "unlink_row", "release_row"];
 
 /// The rows and per-CPU totals, with the object that they belong to. Dropping it detaches every hook of the
@@ -40,6 +44,7 @@ pub struct RowMemory {
     witnesses: SharedWords,
     sizes: Sizes,
     cpus: u32,
+    has_released: bool,
     object: Ebpf,
 }
 
@@ -60,7 +65,7 @@ impl RowMemory {
         let rows = SharedWords::map(fd_of(&object, "ROWS")?, row_words, Access::Read)?;
         let witnesses =
             SharedWords::map(fd_of(&object, "WITNESSES")?, witness_words, Access::Read)?;
-        let memory = Self { rows, witnesses, sizes, cpus, object };
+        let memory = Self { rows, witnesses, sizes, cpus, has_released: false, object };
         let Sizes { sources, prefixes, namespaces, .. } = sizes;
         memory.offer(1, sources, Tier::Source)?;
         memory.offer(1 + sources, prefixes, Tier::Prefix)?;
@@ -75,13 +80,20 @@ impl RowMemory {
 
     /// Reads all rows and totals.
     pub fn read(&self) -> RowReading {
-        let mut reading = RowReading::default();
-        for index in 0..self.sizes.rows() {
-            let row = self.row(index);
-            if index == UNATTRIBUTED {
-                reading.unattributed = Counters::from_row(&row.counters);
-            } else if row.counters != [0; Counter::COUNT] {
-                reading.add(&row);
+        let unattributed = Counters::from_row(&self.row(UNATTRIBUTED).counters);
+        let mut reading = RowReading { unattributed, ..RowReading::default() };
+        for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
+            let mut never_used = 0;
+            for index in self.indexes(tier) {
+                let row = self.row(index);
+                if row.key != SourceKey::default() {
+                    never_used = 0;
+                    reading.add(&row);
+                } else if !self.has_released && never_used >= NEVER_USED_RUN {
+                    break;
+                } else {
+                    never_used += 1;
+                }
             }
         }
         for cpu in 0..self.cpus as usize {
@@ -127,7 +139,8 @@ impl RowMemory {
     /// # Errors
     ///
     /// What the kernel says.
-    pub fn release(&self, row: u32, tier: Tier) -> Result<bool, ProbeError> {
+    pub fn release(&mut self, row: u32, tier: Tier) -> Result<bool, ProbeError> {
+        self.has_released = true;
         Ok(self.run("release_row", [row, tier as u32, 0])? == 1)
     }
 

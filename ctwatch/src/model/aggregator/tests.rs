@@ -1,7 +1,7 @@
 //! What an aggregator makes of observations.
 
 use super::*;
-use crate::model::{baseline::Census, limits::SortBy, mode::Rung, source};
+use crate::model::{baseline::Census, limits::SortBy, mode::Rung, rows::tests::row, source};
 
 const NETNS: u32 = 42;
 
@@ -30,7 +30,7 @@ fn client(last: u8) -> SourceKey {
 fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
     let mut reading = RowReading::default();
     for (key, attempts, refused, ended) in rows {
-        reading.add(&Row { key: *key, counters: [*attempts, *refused, *ended, *refused, 0] });
+        reading.add(&row(*key, [*attempts, *refused, *ended, *refused, 0]));
         for (total, more) in reading.witness.iter_mut().zip([*attempts, *refused, *ended]) {
             *total += more;
         }
@@ -138,7 +138,7 @@ fn a_row_that_is_given_up_leaves_its_counts_behind() {
     let mut aggregator = aggregator(10, SortBy::Entries);
     let rows = reading(&[(client(1), 30, 2, 27)]);
     observe(&mut aggregator, &rows, 1);
-    let row = Row { key: client(1), counters: [30, 2, 27, 2, 0] };
+    let row = row(client(1), [30, 2, 27, 2, 0]);
     aggregator.observe(Observation::RowReleased(row));
     let mut after = reading(&[(client(1), 5, 0, 6)]);
     after.witness = [35, 2, 33, 0, 0, 0, 0, 0];
