@@ -5,8 +5,7 @@ use std::{io, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    collect::{CollectOptions, Collector},
-    host::sysctl::ConntrackFilesError,
+    collect::{CollectError, CollectOptions, Collector},
     model::snapshot::Snapshot,
 };
 
@@ -16,9 +15,9 @@ const SNAPSHOTS_WAITING: usize = 4;
 /// Why there are no snapshots, or no more.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The kernel's own numbers cannot be read.
+    /// There is nothing to collect, or no more.
     #[error(transparent)]
-    Table(#[from] ConntrackFilesError),
+    Collect(#[from] CollectError),
     /// No thread or runtime could be made.
     #[error("cannot start the collector: {0}")]
     Start(#[from] io::Error),
@@ -32,7 +31,7 @@ pub enum SessionError {
 pub struct Session {
     snapshots: mpsc::Receiver<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<Result<(), ConntrackFilesError>>>,
+    thread: Option<thread::JoinHandle<Result<(), CollectError>>>,
 }
 
 impl Session {
@@ -43,12 +42,17 @@ impl Session {
     /// If the table's numbers cannot be read, or no thread can be started.
     pub async fn open(options: CollectOptions) -> Result<Self, SessionError> {
         let (send, snapshots) = mpsc::channel(SNAPSHOTS_WAITING);
-        let (stop, stopped) = oneshot::channel();
+        let (stop, mut stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let collect = move || {
             runtime.block_on(async {
-                let collector = Collector::start(options).await?;
+                let collector = tokio::select! {
+                    biased;
+                    // Told to end, or nobody is there any more.
+                    _ = &mut stopped => return Ok(()),
+                    collector = Collector::start(options) => collector?,
+                };
                 // The opener may have gone away; then the channel is closed too and run ends at once.
                 let _ = ready.send(());
                 collector.run(send, stopped).await
@@ -85,7 +89,7 @@ impl Session {
     fn join(&mut self) -> Result<(), SessionError> {
         match self.thread.take() {
             Some(thread) => {
-                thread.join().map_err(|_| SessionError::Ended)?.map_err(SessionError::Table)
+                thread.join().map_err(|_| SessionError::Ended)?.map_err(SessionError::Collect)
             }
             None => Ok(()),
         }

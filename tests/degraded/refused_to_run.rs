@@ -41,7 +41,8 @@ fn without_kprobes_attach_kprobe_says_so() {
     let Some(gateway) = gateway() else { return };
     FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, 3);
-    for command in [["watch", "--once"], ["events", "--no-wait"]] {
+    // It says so before it has looked for an interval.
+    for command in [["watch", "--interval", "1h"].as_slice(), &["events", "--no-wait"]] {
         let output = Command::new(ctwatch())
             .args(command)
             .args(["--attach", "kprobe", "--netns", gateway.gateway().name()])

@@ -14,8 +14,8 @@ use crate::process;
 use crate::vm::console;
 use crate::vm::initramfs::{self, Ours};
 use crate::vm::kernel::{self, Kernel};
-use crate::vm::programs;
-use crate::vm::qemu::{Machine, Qemu};
+use crate::vm::programs::{self, Peers, Programs};
+use crate::vm::qemu::{Clock, Machine, Qemu};
 use crate::workspace::Workspace;
 
 /// The scenario that proves every number on a kernel, by the name that its tests have in common.
@@ -29,7 +29,7 @@ pub(crate) struct Lab<'a> {
     /// Two calls would write to the same console's log.
     _lock: File,
     ours: Ours,
-    programs: programs::Programs,
+    programs: Programs,
     qemu: Qemu,
 }
 
@@ -38,6 +38,7 @@ pub(crate) struct Lab<'a> {
 enum Purpose {
     Test,
     Show,
+    Bench,
 }
 
 /// Boots the gateway, floods it, and shows `ctwatch watch` in this terminal.
@@ -57,7 +58,12 @@ pub(crate) fn show(
         "booting {}: Ctrl-C ends it, Ctrl-A X switches the machine off",
         kernel.release
     ));
-    qemu.talk(&Machine { kernel: &kernel.image, initramfs: &initramfs, arguments })
+    qemu.talk(&Machine {
+        kernel: &kernel.image,
+        initramfs: &initramfs,
+        arguments,
+        clock: Clock::Time,
+    })
 }
 
 /// Runs the scenarios whose names contain one of the filters, all of them without filters, on each kernel.
@@ -111,6 +117,19 @@ impl<'a> Lab<'a> {
         Self::prepare(workspace, Purpose::Test, None)
     }
 
+    /// Everything for the benchmark, and other people's programs that ctwatch is compared with.
+    pub(crate) fn for_bench(
+        workspace: &'a Workspace,
+        bpf_object: Option<PathBuf>,
+        peers: Option<Peers>,
+    ) -> Result<Self> {
+        let mut lab = Self::prepare(workspace, Purpose::Bench, bpf_object)?;
+        if let Some(peers) = peers {
+            lab.programs.add(peers);
+        }
+        Ok(lab)
+    }
+
     fn prepare(
         workspace: &'a Workspace,
         purpose: Purpose,
@@ -127,7 +146,7 @@ impl<'a> Lab<'a> {
         );
         let lab = cargo::executable(&mut lab, "ctwatch-lab")?;
         let kernel_tests = match purpose {
-            Purpose::Show => None,
+            Purpose::Show | Purpose::Bench => None,
             Purpose::Test => {
                 process::say("building the kernel tests");
                 let arguments = [
@@ -155,23 +174,14 @@ impl<'a> Lab<'a> {
     /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
     pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
-        let object = self
-            .ours
-            .bpf_object
-            .as_ref()
-            .map(|_| format!("CTWATCH_BPF_OBJECT={}", initramfs::BPF_OBJECT));
-        let mut arguments = kernel_arguments("test", filters, &[]);
-        if let Some(object) = object {
-            // The kernel hands words with `=` and without a dot to init as environment.
-            arguments.push(' ');
-            arguments.push_str(&object);
-        }
+        let arguments = self.kernel_arguments("test", filters, &[]);
         let log = self.workspace.target("vm").join(format!("{}.log", kernel.series));
         let what = if filters.is_empty() { "all scenarios".to_owned() } else { filters.join(", ") };
         process::say(format!("kernel {}: {what}", kernel.release));
         let start = Instant::now();
-        let machine = Machine { kernel: &kernel.image, initramfs: &initramfs, arguments };
-        let found = self.qemu.test(&machine, &log, DEADLINE)?;
+        let machine =
+            Machine { kernel: &kernel.image, initramfs: &initramfs, arguments, clock: Clock::Time };
+        let found = self.qemu.test(&machine, &log, DEADLINE, show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),
@@ -191,10 +201,54 @@ impl<'a> Lab<'a> {
         Ok(outcome)
     }
 
+    /// Runs the benchmark on one kernel with the clock that counts instructions, and returns its console.
+    ///
+    /// # Errors
+    /// If it does not reach its end; the reason then names the file with the console.
+    pub(crate) fn bench(
+        &self,
+        kernel: &Kernel,
+        arguments: &[String],
+        deadline: Duration,
+        show: fn(&str),
+    ) -> Result<String> {
+        let initramfs = self.initramfs(kernel, Purpose::Bench)?;
+        let log = self.workspace.target("vm").join(format!("{}-bench.log", kernel.series));
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs: &initramfs,
+            arguments: self.kernel_arguments("bench", &[], arguments),
+            clock: Clock::Instructions,
+        };
+        let found = self.qemu.test(&machine, &log, deadline, show)?;
+        let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        match found {
+            Ok(_) => Ok(text),
+            Err(reason) => {
+                for line in console::what_went_wrong(&text) {
+                    process::say(format!("  {line}"));
+                }
+                bail!("{reason}; the whole console is in {}", log.display())
+            }
+        }
+    }
+
+    /// The words for init, and where another BPF object lies if there is one.
+    fn kernel_arguments(&self, mode: &str, filters: &[String], arguments: &[String]) -> String {
+        let mut words = kernel_arguments(mode, filters, arguments);
+        if self.ours.bpf_object.is_some() {
+            // The kernel hands words with `=` and without a dot to init as environment.
+            words.push_str(&format!(" CTWATCH_BPF_OBJECT={}", initramfs::BPF_OBJECT));
+        }
+        words
+    }
+
     fn initramfs(&self, kernel: &Kernel, purpose: Purpose) -> Result<PathBuf> {
         let name = match purpose {
             Purpose::Test => format!("{}.cpio", kernel.series),
             Purpose::Show => format!("{}-show.cpio", kernel.series),
+            Purpose::Bench => format!("{}-bench.cpio", kernel.series),
         };
         let path = self.workspace.target("vm").join(name);
         packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
@@ -203,9 +257,15 @@ impl<'a> Lab<'a> {
 }
 
 /// The kernel that is named, or else the first of the usual ones.
-fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result<Kernel> {
+pub(crate) fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result<Kernel> {
     let first = kernel::usual_series().first().copied();
     kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
+}
+
+fn show_test(line: &str) {
+    if ["test ", "ctwatch-lab: ", "running "].iter().any(|start| line.starts_with(start)) {
+        process::print(format!("  {line}"));
+    }
 }
 
 /// What init reads from the kernel's command line; spaces inside a value are percent-encoded.

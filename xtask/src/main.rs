@@ -1,6 +1,7 @@
-//! ctwatch's own tasks: run, test, lab, bpf, dist, deny.
+//! ctwatch's own tasks: run, test, lab, bench, bpf, dist, deny.
 
 mod apt_sources;
+mod bench;
 mod bpf;
 mod bpf_source;
 mod cargo;
@@ -17,6 +18,7 @@ mod toolchain;
 mod vm;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -62,6 +64,21 @@ enum Task {
         /// Every scenario on every kernel
         #[arg(long)]
         all: bool,
+    },
+    /// Measure what watching a gateway costs, and print it as a Markdown table
+    Bench {
+        /// Two repeats, and ctwatch alone
+        #[arg(long, conflicts_with = "hooks")]
+        quick: bool,
+        /// What each hook of ctwatch's takes by itself, instead
+        #[arg(long)]
+        hooks: bool,
+        /// The kernel to measure on, for instance 6.12
+        #[arg(long)]
+        kernel: Option<String>,
+        /// A BPF object to measure instead of the committed one
+        #[arg(long)]
+        object: Option<PathBuf>,
     },
     /// Build one static program, target/dist/ctwatch
     Dist,
@@ -126,6 +143,14 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             Ok(report(&test::run(workspace, extent)?))
         }
         Task::Deny => deny::check(workspace).map(|()| ExitCode::SUCCESS),
+        Task::Bench { quick, hooks, kernel, object } => {
+            let extent = match (quick, hooks) {
+                (_, true) => bench::Extent::Hooks,
+                (true, false) => bench::Extent::Quick,
+                (false, false) => bench::Extent::Usual,
+            };
+            bench::run(workspace, extent, kernel.as_deref(), object).map(|()| ExitCode::SUCCESS)
+        }
         Task::Dist => {
             process::print(dist::build(workspace)?.display());
             Ok(ExitCode::SUCCESS)

@@ -30,6 +30,8 @@ pub(super) struct Dumped {
     pub(super) before: RowReading,
     /// Messages that could not be decoded.
     pub(super) decode_errors: u64,
+    /// See [`Listing::may_skip`].
+    pub(super) may_skip: bool,
 }
 
 /// Takes listings of one namespace. Dropping it breaks off the one that is running.
@@ -89,8 +91,9 @@ impl CensusTaker {
         self.running = None;
         // The task is never cancelled and does not panic; if it did, there would be no more listings.
         let (listing, listed, decode_errors) = result.map_err(|_| ListingError::Ended)?;
+        let may_skip = listing.may_skip();
         self.listing = Some(listing);
-        Ok(Dumped { listed, before, decode_errors: decode_errors? })
+        Ok(Dumped { listed, before, decode_errors: decode_errors?, may_skip })
     }
 }
 

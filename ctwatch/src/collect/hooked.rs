@@ -191,7 +191,8 @@ impl Hooked {
         };
         let after = self.probes.rows.read();
         let exact = trace.held_before(self.netns, &dumped.listed);
-        match exact.filter(|_| after.witness(Witness::TracesLost) == 0) {
+        let is_whole = after.witness(Witness::TracesLost) == 0 && !dumped.may_skip;
+        match exact.filter(|_| is_whole) {
             Some(held) => aggregator.observe(Observation::HeldBefore(held)),
             None => observe_census(dumped, after, aggregator),
         }
@@ -199,7 +200,7 @@ impl Hooked {
 }
 
 fn observe_census(dumped: Dumped, after: RowReading, aggregator: &mut Aggregator) {
-    let Dumped { listed, before, decode_errors } = dumped;
+    let Dumped { listed, before, decode_errors, .. } = dumped;
     if decode_errors > 0 {
         aggregator.observe(Observation::Lost(Hop::DecodeErrors, decode_errors));
     }

@@ -46,6 +46,17 @@ pub struct CollectOptions {
     pub attach: AttachOptions,
 }
 
+/// Why nothing is collected, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The kernel's own numbers cannot be read.
+    #[error(transparent)]
+    Table(#[from] ConntrackFilesError),
+    /// Hooks on conntrack were asked for and cannot be had, for this reason.
+    #[error("{0}")]
+    NotHooked(String),
+}
+
 /// Records taken from the ring before other work gets its turn.
 const RECORDS_AT_ONCE: usize = 4096;
 
@@ -62,12 +73,12 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// If conntrack is not there, or not even its counters can be read.
-    pub async fn start(options: CollectOptions) -> Result<Self, ConntrackFilesError> {
+    /// If conntrack is not there, not even its counters can be read, or hooks were asked for and cannot be had.
+    pub async fn start(options: CollectOptions) -> Result<Self, CollectError> {
         let CollectOptions { namespace, interval, census_patience, limits, attach } = options;
         let netns = namespace.inode();
         let table = TableFiles::open(&namespace)?;
-        let (source, mode) = Source::attach(namespace, &attach);
+        let (source, mode) = Source::attach(namespace, &attach)?;
         let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
         let mut collector = Self { aggregator, table, source, interval };
         let (_, kernel) = collector.table.read()?;
@@ -88,7 +99,7 @@ impl Collector {
         mut self,
         snapshots: mpsc::Sender<Arc<Snapshot>>,
         mut stop: oneshot::Receiver<()>,
-    ) -> Result<(), ConntrackFilesError> {
+    ) -> Result<(), CollectError> {
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {

@@ -10,10 +10,10 @@ use crate::{
         rows::RowReading,
         snapshot::Snapshot,
     },
-    probe::attach::{AttachOptions, Attached, attach},
+    probe::attach::{AttachOptions, Attached, Ceiling, attach},
 };
 
-use super::{degraded::Degraded, hooked::Hooked};
+use super::{CollectError, degraded::Degraded, hooked::Hooked};
 
 /// One of the two ways.
 #[derive(Debug)]
@@ -26,8 +26,15 @@ pub(super) enum Source {
 
 impl Source {
     /// Attaches what can be attached.
-    pub(super) fn attach(namespace: NetworkNamespace, options: &AttachOptions) -> (Self, Mode) {
-        match attach(options) {
+    ///
+    /// # Errors
+    ///
+    /// If hooks were asked for, and cannot be had.
+    pub(super) fn attach(
+        namespace: NetworkNamespace,
+        options: &AttachOptions,
+    ) -> Result<(Self, Mode), CollectError> {
+        let (drops, reasons) = match attach(options) {
             Attached::Conntrack(probes) => {
                 let (hooked, degraded) = Hooked::new(&namespace, *probes);
                 let mode = Mode {
@@ -36,17 +43,16 @@ impl Source {
                     free: Rung::Kprobe,
                     degraded,
                 };
-                (Self::Hooked(Box::new(hooked)), mode)
+                return Ok((Self::Hooked(Box::new(hooked)), mode));
             }
-            Attached::Drops(probes, reasons) => {
-                let (degraded, mode) = Degraded::new(namespace, Some(*probes), reasons);
-                (Self::Degraded(Box::new(degraded)), mode)
-            }
-            Attached::Nothing(reasons) => {
-                let (degraded, mode) = Degraded::new(namespace, None, reasons);
-                (Self::Degraded(Box::new(degraded)), mode)
-            }
+            Attached::Drops(probes, reasons) => (Some(*probes), reasons),
+            Attached::Nothing(reasons) => (None, reasons),
+        };
+        if options.ceiling == Ceiling::Kprobe {
+            return Err(CollectError::NotHooked(reasons.join("; ")));
         }
+        let (degraded, mode) = Degraded::new(namespace, drops, reasons);
+        Ok((Self::Degraded(Box::new(degraded)), mode))
     }
 
     /// Begins the first dump of the table, and waits for it no longer than `patience`.

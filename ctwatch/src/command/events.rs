@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    look::{self, Interrupts, Pace, Patience},
+    look::{self, Interrupts, ModeReport, Pace, Patience},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     let opened = look::open(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
     let Some(mut session) = opened else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
-    let mut first = true;
+    let mut report = ModeReport::default();
     let mut stopping = false;
     loop {
         let snapshot = tokio::select! {
@@ -62,9 +62,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
                 None => return Ok(()),
             },
         };
-        if std::mem::take(&mut first) {
-            look::report_mode(&snapshot, arguments.look.attach)?;
-        }
+        report.tell(&snapshot);
         let lines = rendered(&snapshot, arguments);
         if lines.is_empty() {
             continue;

@@ -1,6 +1,7 @@
 //! What every command that looks at the table does first: may it, is there anything, and begin.
 
 use std::{
+    collections::HashSet,
     io::{self, Write as _},
     time::Duration,
 };
@@ -11,15 +12,15 @@ use tokio::{
 };
 
 use crate::{
-    cli::{Attach, LookArguments},
-    collect::CollectOptions,
+    cli::LookArguments,
+    collect::{CollectError, CollectOptions},
     exit::CommandError,
     host::{
         namespace::{NamespaceError, NetworkNamespace},
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
-    model::{limits::Limits, mode::Rung, snapshot::Snapshot},
+    model::{limits::Limits, snapshot::Snapshot},
     privilege,
     probe::{attach::AttachOptions, object::Sizes},
     session::{Session, SessionError},
@@ -137,20 +138,26 @@ pub async fn open(
     Ok(Some(session))
 }
 
-/// Says on standard error, once, what cannot be seen; an error where that was ruled out.
-///
-/// # Errors
-///
-/// If `--attach` asked for more than was reached.
-pub fn report_mode(snapshot: &Snapshot, attach: Attach) -> Result<(), CommandError> {
-    let missing = snapshot.mode.degraded.join("; ");
-    if attach == Attach::Kprobe && snapshot.mode.alloc != Rung::Kprobe {
-        return Err(CommandError::CannotRun(missing));
+/// Says on standard error what cannot be seen, each thing once.
+#[derive(Debug, Default)]
+pub struct ModeReport {
+    told: HashSet<String>,
+}
+
+impl ModeReport {
+    /// Says what is new.
+    pub fn tell(&mut self, snapshot: &Snapshot) {
+        let degraded = &snapshot.mode.degraded;
+        let fresh: Vec<&str> = degraded
+            .iter()
+            .filter(|missing| !self.told.contains(*missing))
+            .map(String::as_str)
+            .collect();
+        if !fresh.is_empty() {
+            say(&format!("degraded: {}", fresh.join("; ")));
+            self.told.extend(degraded.iter().cloned());
+        }
     }
-    if !missing.is_empty() {
-        say(&format!("degraded: {missing}"));
-    }
-    Ok(())
 }
 
 /// A line on standard error; if that is closed there is nobody to tell.
@@ -161,12 +168,15 @@ pub fn say(sentence: &str) {
 /// What a session's end means for the command.
 pub fn session_error(error: SessionError) -> CommandError {
     match error {
-        SessionError::Table(ConntrackFilesError::NotLoaded) => {
+        SessionError::Collect(CollectError::Table(ConntrackFilesError::NotLoaded)) => {
             CommandError::Failed(anyhow::anyhow!(
                 "connection tracking has been unloaded from the kernel; start ctwatch again when it is back"
             ))
         }
-        SessionError::Table(ConntrackFilesError::Namespace(error)) => namespace_error(error),
+        SessionError::Collect(CollectError::Table(ConntrackFilesError::Namespace(error))) => {
+            namespace_error(error)
+        }
+        SessionError::Collect(CollectError::NotHooked(why)) => CommandError::CannotRun(why),
         error => CommandError::Failed(error.into()),
     }
 }

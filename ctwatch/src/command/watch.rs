@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, Pace, Patience};
+use super::look::{self, Interrupts, ModeReport, Pace, Patience};
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
@@ -47,7 +47,7 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
     let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(mut session) = opened else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
-    let mut first = true;
+    let mut report = ModeReport::default();
     loop {
         let snapshot = tokio::select! {
             biased;
@@ -58,9 +58,7 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
                 None => return Ok(()),
             },
         };
-        if std::mem::take(&mut first) {
-            look::report_mode(&snapshot, arguments.look.attach)?;
-        }
+        report.tell(&snapshot);
         tokio::select! {
             biased;
             () = interrupts.received() => return Ok(()),

@@ -65,6 +65,13 @@ impl Listing {
         }
     }
 
+    /// Whether entries may be left out only because others come or go meanwhile. The file in /proc is read page
+    /// by page, and before 6.16 a page resumes by the number of an entry, so that each one that has gone before it
+    /// hides another.
+    pub fn may_skip(&self) -> bool {
+        matches!(self, Self::Procfs(_))
+    }
+
     /// Lists the table and adds its entries to `listed`; blocks until the end, or until `stop` is set.
     /// Returns how many could not be read.
     ///

@@ -9,8 +9,6 @@ pub enum Rung {
     TracepointBtf,
     /// Dumps of the table and its events over ctnetlink.
     Netlink,
-    /// Counters in /proc only.
-    Procfs,
     /// Nothing: what this hook would tell is not known.
     None,
 }
@@ -22,7 +20,6 @@ impl Rung {
             Self::Kprobe => "kprobe",
             Self::TracepointBtf => "tp_btf",
             Self::Netlink => "netlink",
-            Self::Procfs => "procfs",
             Self::None => "none",
         }
     }

@@ -41,7 +41,7 @@ pub fn watch() -> Json {
     let witness = json!({"oneOf": [object(properties(fields::WITNESS)), {"type": "null"}]});
     line.insert("witness".to_owned(), witness);
     line.insert("loss".to_owned(), object(properties(fields::LOSS)));
-    let rung = || json!({"enum": ["kprobe", "tp_btf", "netlink", "procfs", "none"]});
+    let rung = || json!({"enum": ["kprobe", "tp_btf", "netlink", "none"]});
     let mode = Map::from_iter([
         ("alloc".to_owned(), rung()),
         ("early_drop".to_owned(), rung()),

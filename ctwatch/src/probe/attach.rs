@@ -85,6 +85,9 @@ pub fn attach(options: &AttachOptions) -> Attached {
             Err(reason) => reasons.push(reason),
         }
     }
+    if options.ceiling == Ceiling::Kprobe {
+        return Attached::Nothing(reasons);
+    }
     match watch_drops(options) {
         Ok(watched) => Attached::Drops(Box::new(watched), reasons),
         Err(reason) => {

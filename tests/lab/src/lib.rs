@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod bench;
 pub mod counters;
 pub mod ctwatch;
 pub mod flow;

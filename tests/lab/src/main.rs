@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use ctwatch_lab::{FlowPlan, FlowProtocol, Gateway, GatewayPlan, Names, Namespace, init};
+use ctwatch_lab::{FlowPlan, FlowProtocol, Gateway, GatewayPlan, Names, Namespace, bench, init};
 
 /// A NAT gateway in network namespaces, and exactly known numbers of flows through it.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ enum Task {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Measure what watching costs, in the lab's virtual machine; `cargo xtask bench` starts it there.
+    Bench(bench::Options),
     /// Make flows in a namespace and print how many were made.
     Flows {
         /// The client namespace, as `ctwatch-lab gateway` prints it.
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
 fn carry_out(task: Task) -> Result<()> {
     match task {
         Task::Gateway { name } => hold_gateway(name.as_deref()),
+        Task::Bench(options) => bench::run(&options),
         Task::Flows {
             namespace,
             protocol,

@@ -11,47 +11,100 @@ use crate::packages::{self, Archive, Distribution};
 use crate::process;
 use crate::workspace::Workspace;
 
-const PACKAGES: [&str; 4] = ["conntrack", "nftables", "iproute2", "busybox-static"];
-const NAMES: [&str; 3] = ["conntrack", "nft", "ip"];
+/// Packages, and the programs in them that are wanted.
+#[derive(Debug)]
+struct Wanted {
+    /// The directory under `target/vm` that they are unpacked into.
+    directory: &'static str,
+    packages: &'static [&'static str],
+    names: &'static [&'static str],
+}
+
+/// What a gateway is made with.
+const GATEWAY: Wanted = Wanted {
+    directory: "programs",
+    packages: &["conntrack", "nftables", "iproute2", "busybox-static"],
+    names: &["conntrack", "nft", "ip"],
+};
+/// What ctwatch is compared with, besides `conntrack`.
+const PEERS: Wanted = Wanted { directory: "peers", packages: &["bpftrace"], names: &["bpftrace"] };
+
 const LIBRARY_DIRECTORIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 const LOADER: &str = "ld-linux-x86-64.so.2";
+
+/// Files by name.
+type Files = BTreeMap<String, PathBuf>;
 
 /// Programs and what they load; the keys are the names of the files.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    pub(crate) programs: BTreeMap<String, PathBuf>,
+    pub(crate) programs: Files,
     /// Where the libraries go in the machine: the one directory that Debian's loader always looks in.
-    pub(crate) libraries: BTreeMap<String, PathBuf>,
+    pub(crate) libraries: Files,
     /// The dynamic loader, which programs name by an absolute path.
     pub(crate) loader: PathBuf,
     pub(crate) busybox: PathBuf,
 }
 
-/// Downloads and unpacks the programs, unless they are there.
+impl Programs {
+    /// Adds other programs; where both have a library it is the same, as all come from one release.
+    pub(crate) fn add(&mut self, peers: Peers) {
+        self.programs.extend(peers.programs);
+        self.libraries.extend(peers.libraries);
+    }
+}
+
+/// The programs that ctwatch is compared with.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    programs: Files,
+    libraries: Files,
+}
+
+/// Downloads and unpacks the gateway's programs, unless they are there.
 pub(crate) fn fetch(workspace: &Workspace) -> Result<Programs> {
-    let root = workspace.target("vm/programs");
-    let complete = workspace.target("vm/programs.complete");
+    let root = unpacked(workspace, &GATEWAY)?;
+    let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
+    let (programs, libraries) = with_libraries(&root, &loader, GATEWAY.names)?;
+    let busybox = find(&root, &["bin", "usr/bin"], "busybox")?;
+    Ok(Programs { programs, libraries, loader, busybox })
+}
+
+/// Downloads and unpacks the programs that ctwatch is compared with, unless they are there.
+pub(crate) fn fetch_peers(workspace: &Workspace) -> Result<Peers> {
+    let root = unpacked(workspace, &PEERS)?;
+    let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
+    let (programs, libraries) = with_libraries(&root, &loader, PEERS.names)?;
+    Ok(Peers { programs, libraries })
+}
+
+fn unpacked(workspace: &Workspace, wanted: &Wanted) -> Result<PathBuf> {
+    let root = workspace.target("vm").join(wanted.directory);
+    let complete = workspace.target("vm").join(format!("{}.complete", wanted.directory));
     if !complete.exists() {
-        process::say("fetching the programs for the virtual machine");
+        process::say(format!("fetching {} for the virtual machine", wanted.packages.join(", ")));
         packages::remove_directory(&root)?;
         let codename = Distribution::of_this_machine().codename;
         let suites =
             [codename.clone(), format!("{codename}-updates"), format!("{codename}-security")];
         let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
         let archive = Archive::open(workspace.target("vm/apt-programs"), &suites)?;
-        archive.unpack(&archive.closure(&PACKAGES)?, &root)?;
+        archive.unpack(&archive.closure(wanted.packages)?, &root)?;
         packages::write(&complete, "")?;
     }
-    let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
+    Ok(root)
+}
+
+/// Programs of a root directory, and all libraries that they load.
+fn with_libraries(root: &Path, loader: &Path, names: &[&str]) -> Result<(Files, Files)> {
     let mut programs = BTreeMap::new();
     let mut libraries = BTreeMap::new();
-    for name in NAMES {
-        let program = find(&root, &["bin", "sbin", "usr/bin", "usr/sbin"], name)?;
-        libraries.extend(loaded_by(&root, &loader, &program)?);
-        programs.insert(name.to_owned(), program);
+    for name in names {
+        let program = find(root, &["bin", "sbin", "usr/bin", "usr/sbin"], name)?;
+        libraries.extend(loaded_by(root, loader, &program)?);
+        programs.insert((*name).to_owned(), program);
     }
-    let busybox = find(&root, &["bin", "usr/bin"], "busybox")?;
-    Ok(Programs { programs, libraries, loader, busybox })
+    Ok((programs, libraries))
 }
 
 /// A regular file in one of the directories: packages name a program in one and link to it, absolutely, from another.

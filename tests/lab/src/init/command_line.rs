@@ -7,6 +7,8 @@ pub enum Mode {
     Test,
     /// Show ctwatch on a gateway under flood.
     Shell,
+    /// Measure what watching costs.
+    Bench,
     /// Anything else.
     Unknown(String),
 }
@@ -19,7 +21,7 @@ pub struct CommandLine {
     pub mode: Mode,
     /// Which tests to run; all if empty.
     pub filters: Vec<String>,
-    /// Further arguments for `ctwatch watch`.
+    /// Further arguments for `ctwatch watch`, or for `ctwatch-lab bench`.
     pub arguments: Vec<String>,
 }
 
@@ -36,6 +38,7 @@ impl CommandLine {
                     parsed.mode = match value.as_str() {
                         "test" => Mode::Test,
                         "shell" => Mode::Shell,
+                        "bench" => Mode::Bench,
                         _ => Mode::Unknown(value.clone()),
                     };
                 }

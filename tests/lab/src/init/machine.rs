@@ -37,6 +37,7 @@ const FILE_SYSTEMS: &[FileSystem] = &[
     FileSystem { target: "/run", kind: "tmpfs", need: Need::Required },
     FileSystem { target: "/sys/kernel/debug", kind: "debugfs", need: Need::WherePresent },
     FileSystem { target: "/sys/kernel/tracing", kind: "tracefs", need: Need::WherePresent },
+    FileSystem { target: "/sys/fs/cgroup", kind: "cgroup2", need: Need::WherePresent },
     FileSystem { target: "/sys/fs/bpf", kind: "bpf", need: Need::WherePresent },
 ];
 

@@ -1,6 +1,7 @@
 //! The lab binary as process 1 of a virtual machine: prepare the machine, do what the kernel's command line asks, say the
 //! verdict, power off. It must not end in any other way: the kernel panics when process 1 ends.
 
+mod bench;
 mod command_line;
 mod machine;
 mod shell;
@@ -59,8 +60,12 @@ fn obey() -> Result<()> {
             Ok(())
         }
         Mode::Shell => shell::run(&command_line.arguments),
+        Mode::Bench => {
+            say(&bench::run(&command_line.arguments)?.to_string());
+            Ok(())
+        }
         Mode::Unknown(mode) => {
-            bail!("unknown ctwatch.mode={mode} on the kernel's command line: test or shell")
+            bail!("unknown ctwatch.mode={mode} on the kernel's command line: test, shell or bench")
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::verdict::{Verdict, parse_result};
 use super::{CTWATCH, KERNEL_TESTS, say};
@@ -45,12 +45,12 @@ pub(super) fn run(filters: &[String]) -> Result<Verdict> {
     Ok(Verdict::from_result(result, skipped))
 }
 
-/// Waits for every child, as process 1 must for orphans, until the one with this id has ended.
-pub(super) fn reap_until(id: u32) -> Result<()> {
+/// Waits for every child, as process 1 must for orphans, until the one with this id has ended, and returns how.
+pub(super) fn reap_until(id: u32) -> Result<WaitStatus> {
     loop {
         match wait(WaitOptions::empty()) {
-            Ok(Some((ended, _status))) if u32::try_from(ended.as_raw_pid()) == Ok(id) => {
-                return Ok(());
+            Ok(Some((ended, status))) if u32::try_from(ended.as_raw_pid()) == Ok(id) => {
+                return Ok(status);
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot wait for the machine's processes"),
