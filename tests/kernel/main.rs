@@ -25,3 +25,5 @@ mod reclaim;
 mod table_full;
 #[cfg(test)]
 mod tiny_map;
+#[cfg(test)]
+mod without_ctnetlink;
