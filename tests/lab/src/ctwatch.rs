@@ -286,7 +286,7 @@ mod tests {
         let found = running
             .find(wait::PATIENCE, "a two", |line| Ok((line.json["a"] == 2).then_some(line.at)));
         assert!(found.unwrap() <= Instant::now());
-        assert_eq!(running.stop().unwrap().status.code(), None);
+        assert_eq!(running.kill().unwrap().status.code(), None);
     }
 
     #[test]
