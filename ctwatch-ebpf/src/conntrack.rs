@@ -10,19 +10,19 @@ use ctwatch_common::{layout, source::SourceKey};
 
 /// `struct nf_conn`: offset of the original direction's tuple, in bytes.
 #[unsafe(no_mangle)]
-static NF_CONN_TUPLE: Global<u32> = Global::new(0);
+pub(crate) static NF_CONN_TUPLE: Global<u32> = Global::new(0);
 /// `struct nf_conn`: offset of `ct_net`, in bytes.
 #[unsafe(no_mangle)]
-static NF_CONN_NET: Global<u32> = Global::new(0);
+pub(crate) static NF_CONN_NET: Global<u32> = Global::new(0);
 /// `struct nf_conn`: offset of `status`, in bytes; `ct_net` is 8 or 16 bytes behind it.
 #[unsafe(no_mangle)]
-static NF_CONN_STATUS: Global<u32> = Global::new(0);
+pub(crate) static NF_CONN_STATUS: Global<u32> = Global::new(0);
 /// `struct nf_conn`: offset of `timeout`, in bytes.
 #[unsafe(no_mangle)]
 static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
 /// `struct net`: offset of `ns.inum`, in bytes.
 #[unsafe(no_mangle)]
-static NET_INUM: Global<u32> = Global::new(0);
+pub(crate) static NET_INUM: Global<u32> = Global::new(0);
 
 /// `struct nf_conntrack_tuple`, as far as it is read.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ pub(crate) struct Entry {
 }
 
 /// `IPS_CONFIRMED`: the entry was put into the table.
-const CONFIRMED: u64 = 1 << 3;
+pub(crate) const CONFIRMED: u64 = 1 << 3;
 
 impl Entry {
     /// Whether it ever was in the table.

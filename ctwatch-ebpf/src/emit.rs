@@ -15,7 +15,7 @@ use ctwatch_common::{
 
 use crate::{
     account::{count, witness},
-    conntrack::Tuple,
+    conntrack::{Tuple, tuple_at},
     maps::{CONTROL, EVENTS, NEXT_EVENT_NS},
 };
 
@@ -79,8 +79,30 @@ pub(crate) fn send(record: &EventRecord) {
 /// Sends the beginning or end of an entry while user space wants to see each of them.
 #[inline(always)]
 pub(crate) fn trace(kind: u8, key: &SourceKey, tuple: &Tuple, row: u32) {
-    if CONTROL.get(control::TRACE).is_some_and(|wanted| *wanted != 0) {
+    if is_tracing() {
         trace_one(kind, key.netns, tuple, row);
+    }
+}
+
+/// As [`trace`], for the tuple at an address, which is read only if it is wanted.
+#[inline(always)]
+pub(crate) fn trace_at(kind: u8, netns: u32, tuple: u64, row: u32) {
+    if is_tracing() {
+        read_and_trace(kind, netns, tuple, row);
+    }
+}
+
+#[inline(always)]
+fn is_tracing() -> bool {
+    CONTROL.get(control::TRACE).is_some_and(|wanted| *wanted != 0)
+}
+
+/// Not inlined, as it is rare.
+#[inline(never)]
+fn read_and_trace(kind: u8, netns: u32, tuple: u64, row: u32) {
+    match tuple_at(tuple) {
+        Some(tuple) => trace_one(kind, netns, &tuple, row),
+        None => witness(Witness::TracesLost),
     }
 }
 

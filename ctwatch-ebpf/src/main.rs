@@ -9,7 +9,7 @@
     target_arch = "bpf",
     expect(internal_features, reason = "atomic_xadd is the only atomic add this target has")
 )]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 
 #[cfg(target_arch = "bpf")]
 mod account;
@@ -23,6 +23,8 @@ mod hooks;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod requester;
+#[cfg(target_arch = "bpf")]
+mod typed;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

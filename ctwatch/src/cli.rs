@@ -92,7 +92,8 @@ pub struct LookArguments {
     /// Whose table: self, a name from /run/netns, or a path such as /proc/PID/ns/net
     #[arg(long, value_name = "NAMESPACE", default_value = "self")]
     pub netns: NamespaceTarget,
-    /// How to look: the best way there is, kprobes or nothing, or without hooks on conntrack
+    /// How to look: the best way there is, this one or nothing, or without hooks on conntrack. Where conntrack
+    /// is a module, fexit keeps it from being unloaded
     #[arg(long, value_enum, default_value_t = Attach::Auto)]
     pub attach: Attach,
     /// End with status 77 where nothing is tracked, instead of waiting for it
@@ -141,8 +142,10 @@ pub enum Kind {
 /// How to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Attach {
-    /// The best way there is
+    /// The best way there is: the first of the following that works
     Auto,
+    /// Traced functions (fentry and fexit), or end with status 77
+    Fexit,
     /// Kprobes, or end with status 77
     Kprobe,
     /// Without hooks on conntrack, even where they are possible
@@ -153,6 +156,7 @@ impl From<Attach> for Ceiling {
     fn from(attach: Attach) -> Self {
         match attach {
             Attach::Auto => Self::Highest,
+            Attach::Fexit => Self::Fexit,
             Attach::Kprobe => Self::Kprobe,
             Attach::Netlink => Self::Netlink,
         }

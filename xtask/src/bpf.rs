@@ -165,6 +165,8 @@ fn compiler_flags(workspace: &Workspace, toolchain: &Toolchain) -> Result<OsStri
         .extend(packages::files_in(&sources)?.into_iter().map(|registry| (registry, "/registry")));
     let mut flags = OsString::from("--cfg=bpf_target_arch=\"x86_64\"");
     flags.push(format!("{SEPARATOR}-Clink-arg=--btf"));
+    // The third version of the instruction set: with operations on half registers, which Linux has had since 5.1.
+    flags.push(format!("{SEPARATOR}-Ctarget-cpu=v3"));
     for (from, to) in mappings {
         flags.push(format!("{SEPARATOR}--remap-path-prefix="));
         flags.push(from);

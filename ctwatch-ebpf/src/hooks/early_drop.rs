@@ -3,8 +3,8 @@
 //! prototype: int early_drop(struct net *net, unsigned int hash)
 
 use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use ctwatch_common::{
     counter::{Counter, Witness},
@@ -15,7 +15,7 @@ use ctwatch_common::{
 use crate::{
     account::{count, witness},
     conntrack::{netns_of, tuple_at},
-    emit, requester,
+    emit, requester, typed,
 };
 
 /// Finds the allocation that calls, so that its return can be charged to the right source.
@@ -34,16 +34,37 @@ pub(crate) fn early_drop(ctx: ProbeContext) -> u32 {
 pub(crate) fn early_drop_return(ctx: RetProbeContext) -> u32 {
     // SAFETY: a kretprobe's context is the registers at the return.
     let stack_pointer = unsafe { (*ctx.regs).rsp };
+    returned(stack_pointer, ctx.ret());
+    0
+}
+
+/// As [`early_drop`], by tracing.
+#[fentry]
+pub(crate) fn early_drop_entry(ctx: FEntryContext) -> u32 {
+    requester::enter_early_drop(typed::stack_pointer(&ctx), ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// As [`early_drop_return`], by tracing.
+#[fexit]
+pub(crate) fn early_drop_exit(ctx: FExitContext) -> u32 {
+    // The result comes after the two arguments.
+    returned(typed::stack_pointer(&ctx), ctx.arg(2));
+    0
+}
+
+#[inline(always)]
+fn returned(stack_pointer: u64, result: u64) {
     let requester = requester::leave_early_drop(stack_pointer);
     // The function returns a bool: only the lowest byte of the register is set.
-    if ctx.ret::<u64>() & 0xff != 0 {
-        return 0;
+    if result & 0xff != 0 {
+        return;
     }
     witness(Witness::Refused);
     let Some(requester) = requester else {
         witness(Witness::RequesterUnknown);
         count(UNATTRIBUTED, Counter::Refused);
-        return 0;
+        return;
     };
     count(requester.row, Counter::Refused);
     if let Some(time_ns) = emit::may_send(requester.row) {
@@ -57,5 +78,4 @@ pub(crate) fn early_drop_return(ctx: RetProbeContext) -> u32 {
             ));
         }
     }
-    0
 }

@@ -2,7 +2,10 @@
 //!
 //! prototype: void nf_conntrack_free(struct nf_conn *ct)
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use ctwatch_common::{
     counter::{Counter, Witness},
     event::KIND_ENDED,
@@ -13,6 +16,7 @@ use crate::{
     account::{count, row_of, witness},
     conntrack::{entry_at, is_expired},
     emit, requester,
+    typed::{self, Entry},
 };
 
 /// Counts the end under the source that opened the entry, and why it ended as far as that costs nothing.
@@ -40,6 +44,34 @@ fn end(ctx: &ProbeContext) -> Option<u32> {
     let stack_pointer = unsafe { (*ctx.regs).rsp };
     if let Some(requester) = requester::making_room_for(stack_pointer) {
         evicted(address, row, requester);
+    }
+    Some(row)
+}
+
+/// As [`free`], by tracing.
+#[fentry]
+pub(crate) fn free_entry(ctx: FEntryContext) -> u32 {
+    witness(Witness::Ended);
+    let row = traced_end(&ctx).unwrap_or_else(|| {
+        witness(Witness::Unreadable);
+        UNATTRIBUTED
+    });
+    count(row, Counter::Ended);
+    0
+}
+
+#[inline(always)]
+fn traced_end(ctx: &FEntryContext) -> Option<u32> {
+    let entry = Entry(ctx.arg(0));
+    let original = entry.original();
+    let key = original.key(entry.net())?;
+    let row = row_of(&key);
+    emit::trace_at(KIND_ENDED, key.netns, original.address(), row);
+    if !entry.was_confirmed() {
+        count(row, Counter::Transient);
+    }
+    if let Some(requester) = requester::making_room_for(typed::stack_pointer(ctx)) {
+        evicted(entry.address(), row, requester);
     }
     Some(row)
 }

@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use crate::{
     host::namespace::NetworkNamespace,
-    model::{
-        aggregator::Aggregator,
-        mode::{Mode, Rung},
-        rows::RowReading,
-        snapshot::Snapshot,
-    },
+    model::{aggregator::Aggregator, mode::Mode, rows::RowReading, snapshot::Snapshot},
     probe::attach::{AttachOptions, Attached, Ceiling, attach},
 };
 
@@ -36,19 +31,17 @@ impl Source {
     ) -> Result<(Self, Mode), CollectError> {
         let (drops, reasons) = match attach(options) {
             Attached::Conntrack(probes) => {
+                let rung = probes.rung;
+                let why_not_higher = probes.why_not_higher.clone();
                 let (hooked, degraded) = Hooked::new(&namespace, *probes);
-                let mode = Mode {
-                    alloc: Rung::Kprobe,
-                    early_drop: Rung::Kprobe,
-                    free: Rung::Kprobe,
-                    degraded,
-                };
+                let mode =
+                    Mode { alloc: rung, early_drop: rung, free: rung, degraded, why_not_higher };
                 return Ok((Self::Hooked(Box::new(hooked)), mode));
             }
             Attached::Drops(probes, reasons) => (Some(*probes), reasons),
             Attached::Nothing(reasons) => (None, reasons),
         };
-        if options.ceiling == Ceiling::Kprobe {
+        if matches!(options.ceiling, Ceiling::Fexit | Ceiling::Kprobe) {
             return Err(CollectError::NotHooked(reasons.join("; ")));
         }
         let (degraded, mode) = Degraded::new(namespace, drops, reasons);

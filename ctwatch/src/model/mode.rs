@@ -3,6 +3,8 @@
 /// What a hook stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rung {
+    /// A traced function: fentry or fexit.
+    Fexit,
     /// A kprobe, or a kprobe and a kretprobe.
     Kprobe,
     /// A BTF tracepoint on dropped packets.
@@ -17,6 +19,7 @@ impl Rung {
     /// The rung's name in JSON.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
             Self::Kprobe => "kprobe",
             Self::TracepointBtf => "tp_btf",
             Self::Netlink => "netlink",
@@ -36,16 +39,19 @@ pub struct Mode {
     pub free: Rung,
     /// One sentence for each thing that cannot be seen: what, why, and what to do.
     pub degraded: Vec<String>,
+    /// Why the hooks do not stand on a higher rung, where nothing is missing for it: it costs more.
+    pub why_not_higher: Vec<String>,
 }
 
 impl Mode {
     /// Whether every count is made by hooks in the kernel.
     pub fn counts_in_kernel(&self) -> bool {
-        self.alloc == Rung::Kprobe && self.free == Rung::Kprobe
+        let hooks = [Rung::Fexit, Rung::Kprobe];
+        hooks.contains(&self.alloc) && hooks.contains(&self.free)
     }
 
     /// Whether refusals are seen packet by packet.
     pub fn sees_refusals(&self) -> bool {
-        matches!(self.early_drop, Rung::Kprobe | Rung::TracepointBtf)
+        matches!(self.early_drop, Rung::Fexit | Rung::Kprobe | Rung::TracepointBtf)
     }
 }

@@ -138,6 +138,7 @@ mod tests {
             early_drop: Rung::TracepointBtf,
             free: Rung::None,
             degraded: Vec::new(),
+            why_not_higher: Vec::new(),
         }
     }
 

@@ -82,6 +82,7 @@ fn mode(mode: &Mode) -> Json {
         "early_drop": mode.early_drop.name(),
         "free": mode.free.name(),
         "degraded": mode.degraded,
+        "why_not_higher": mode.why_not_higher,
     })
 }
 

@@ -49,6 +49,7 @@ pub(super) fn snapshot() -> Snapshot {
             early_drop: Rung::Kprobe,
             free: Rung::Kprobe,
             degraded: Vec::new(),
+            why_not_higher: Vec::new(),
         }),
         events: Vec::new(),
     }

@@ -41,12 +41,13 @@ pub fn watch() -> Json {
     let witness = json!({"oneOf": [object(properties(fields::WITNESS)), {"type": "null"}]});
     line.insert("witness".to_owned(), witness);
     line.insert("loss".to_owned(), object(properties(fields::LOSS)));
-    let rung = || json!({"enum": ["kprobe", "tp_btf", "netlink", "none"]});
+    let rung = || json!({"enum": ["fexit", "kprobe", "tp_btf", "netlink", "none"]});
     let mode = Map::from_iter([
         ("alloc".to_owned(), rung()),
         ("early_drop".to_owned(), rung()),
         ("free".to_owned(), rung()),
         ("degraded".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
+        ("why_not_higher".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
     ]);
     line.insert("mode".to_owned(), object(mode));
     schema("ctwatch watch --json", line)

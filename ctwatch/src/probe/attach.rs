@@ -15,14 +15,18 @@ use super::{
     ring::EventRing,
     rows::RowMemory,
     symbols::Symbols,
+    tracing::{self, ConntrackTypes, Links, SharedMaps, Targets},
 };
+use crate::model::mode::Rung;
 
 /// How far up the ladder to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ceiling {
     /// As far as it goes.
     Highest,
-    /// Kprobes, or an error.
+    /// Traced functions, or no hook on conntrack.
+    Fexit,
+    /// Kprobes, or no hook on conntrack.
     Kprobe,
     /// No hook on conntrack, even where one could be attached.
     Netlink,
@@ -48,6 +52,12 @@ pub struct Hooked {
     pub ring: EventRing,
     /// The switches; entries are being traced, as they have been since before the first hook was attached.
     pub control: Control,
+    /// What they stand on.
+    pub rung: Rung,
+    /// Why not on a higher rung, one sentence each.
+    pub why_not_higher: Vec<String>,
+    /// What keeps traced functions traced; empty on other rungs, where the object does.
+    _links: Links,
 }
 
 /// The program on dropped packets, attached.
@@ -79,9 +89,13 @@ pub fn attach(options: &AttachOptions) -> Attached {
         reasons.push(
             "hooks on conntrack were not tried, because --attach netlink was given".to_owned(),
         );
-    } else {
-        match hook_conntrack(options) {
-            Ok(hooked) => return Attached::Conntrack(Box::new(hooked)),
+    }
+    for rung in rungs_up_to(options.ceiling) {
+        match hook_conntrack(options, *rung) {
+            Ok(mut hooked) => {
+                hooked.why_not_higher = reasons;
+                return Attached::Conntrack(Box::new(hooked));
+            }
             Err(reason) => reasons.push(reason),
         }
     }
@@ -97,20 +111,46 @@ pub fn attach(options: &AttachOptions) -> Attached {
     }
 }
 
-fn hook_conntrack(options: &AttachOptions) -> Result<Hooked, String> {
-    let no_hook = |reason: String| format!("no hook on conntrack: {reason}");
-    let btf = Btf::of_kernel().map_err(|error| no_hook(error.to_string()))?;
-    let layout = ConntrackLayout::of(&btf).map_err(|error| no_hook(error.to_string()))?;
-    let (mut rows, ring, control) =
-        load(options, Some(layout), None).map_err(|error| no_hook(explained(&sentence(&error))))?;
-    control.trace(Switch::On);
+fn rungs_up_to(ceiling: Ceiling) -> &'static [Rung] {
+    match ceiling {
+        Ceiling::Highest => &[Rung::Fexit, Rung::Kprobe],
+        Ceiling::Fexit => &[Rung::Fexit],
+        Ceiling::Kprobe => &[Rung::Kprobe],
+        Ceiling::Netlink => &[],
+    }
+}
+
+/// Attaches every hook on one rung, or none: each rung counts in its own way, and begins with empty maps.
+fn hook_conntrack(options: &AttachOptions, rung: Rung) -> Result<Hooked, String> {
+    let no_hook = |error: ProbeError| {
+        format!("no {} on conntrack: {}", rung.name(), explained(&sentence(&error)))
+    };
+    let types = ConntrackTypes::read().map_err(|error| no_hook(error.into()))?;
+    let layout = ConntrackLayout::of(types.all()).map_err(|error| no_hook(error.into()))?;
+    if rung == Rung::Fexit {
+        let targets = types.targets().map_err(no_hook)?;
+        return trace_functions(options, layout, &targets).map_err(no_hook);
+    }
+    let mut loaded = load(options, Some(layout), None).map_err(no_hook)?;
+    loaded.control.trace(Switch::On);
     for hook in HOOKS {
         for program in hook.programs {
-            attach_kprobe(rows.object_mut(), hook, program)
+            attach_kprobe(loaded.rows.object_mut(), hook, program)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(Hooked { rows, ring, control })
+    Ok(loaded.hooked(rung, Links::default()))
+}
+
+fn trace_functions(
+    options: &AttachOptions,
+    layout: ConntrackLayout,
+    targets: &Targets,
+) -> Result<Hooked, ProbeError> {
+    let loaded = load(options, Some(layout), None)?;
+    loaded.control.trace(Switch::On);
+    let links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
+    Ok(loaded.hooked(Rung::Fexit, links))
 }
 
 fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
@@ -121,24 +161,41 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
     let conntrack = ConntrackLayout { net_inum, ..ConntrackLayout::default() };
     let explain = |error: ProbeError| explained(&sentence(&error));
-    let (mut rows, ring, control) =
-        load(options, Some(conntrack), Some(layout)).map_err(explain)?;
-    drops::attach(rows.object_mut()).map_err(explain)?;
+    let mut loaded = load(options, Some(conntrack), Some(layout)).map_err(explain)?;
+    drops::attach(loaded.rows.object_mut()).map_err(explain)?;
+    let Loaded { rows, ring, control, .. } = loaded;
     Ok(DropsWatched { rows, ring, control })
+}
+
+/// An object with its maps, and no program attached.
+struct Loaded {
+    rows: RowMemory,
+    ring: EventRing,
+    control: Control,
+    bytes: Vec<u8>,
+    maps: SharedMaps,
+}
+
+impl Loaded {
+    fn hooked(self, rung: Rung, links: Links) -> Hooked {
+        let Self { rows, ring, control, .. } = self;
+        Hooked { rows, ring, control, rung, why_not_higher: Vec::new(), _links: links }
+    }
 }
 
 fn load(
     options: &AttachOptions,
     conntrack: Option<ConntrackLayout>,
     drops: Option<DropLayout>,
-) -> Result<(RowMemory, EventRing, Control), ProbeError> {
+) -> Result<Loaded, ProbeError> {
     let cpus = object::possible_cpus();
-    let loading =
-        Loading { file: options.object.as_ref(), sizes: options.sizes, conntrack, drops, cpus };
+    let bytes = object::bytes(options.object.as_ref())?;
+    let loading = Loading { bytes: &bytes, sizes: options.sizes, conntrack, drops, cpus };
     let mut object = object::load(&loading)?;
+    let maps = SharedMaps::of(&object)?;
     let ring = EventRing::take(&mut object)?;
     let control = Control::of(&object)?;
-    Ok((RowMemory::new(object, options.sizes, cpus)?, ring, control))
+    Ok(Loaded { rows: RowMemory::new(object, options.sizes, cpus)?, ring, control, bytes, maps })
 }
 
 fn attach_kprobe(object: &mut Ebpf, hook: &Hook, program: &'static str) -> Result<(), ProbeError> {

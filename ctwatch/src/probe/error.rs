@@ -30,6 +30,47 @@ pub enum ProbeError {
     /// A map could not be used.
     #[error("{0}")]
     Map(#[from] MapError),
+    /// The kernel's own description of its types lacks something.
+    #[error(transparent)]
+    KernelTypes(#[from] super::btf::BtfError),
+    /// The kernel's structures are not where the hooks expect them.
+    #[error(transparent)]
+    Layout(#[from] super::layout::LayoutError),
+    /// A function is not there under its own name.
+    #[error("this kernel's BTF has no function {0} (renamed by its compiler?)")]
+    NoFunction(&'static str),
+    /// A function is not as in every kernel known.
+    #[error("in this kernel {function} has {found} parameters, not {expected}")]
+    OtherParameters {
+        /// The function.
+        function: &'static str,
+        /// How many it has.
+        found: usize,
+        /// How many it had in every kernel before.
+        expected: usize,
+    },
+    /// The kernel's BTF objects cannot be looked through.
+    #[error("the kernel's BTF objects cannot be listed, which needs CAP_SYS_ADMIN: {0}")]
+    BtfObject(io::Error),
+    /// The module has no BTF object.
+    #[error("the kernel keeps no BTF of the module {0}")]
+    NoBtfObject(&'static str),
+    /// The object could not be taken apart.
+    #[error("the BPF object cannot be read: {0}")]
+    Parse(#[from] aya_obj::ParseError),
+    /// The object's programs could not be put together.
+    #[error("the BPF object cannot be linked: {0}")]
+    Link(#[from] aya_obj::relocation::EbpfRelocationError),
+    /// The kernel refused to trace a function.
+    #[error("{function} cannot be traced: {error}{log}")]
+    NotTraced {
+        /// The function.
+        function: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+        /// What its verifier said, after a colon; or nothing.
+        log: String,
+    },
     /// A map could not be mapped or polled.
     #[error("a BPF map could not be mapped into memory: {0}")]
     Memory(#[from] io::Error),

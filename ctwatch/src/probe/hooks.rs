@@ -7,10 +7,32 @@ pub struct Hook {
     pub name: &'static str,
     /// The kernel's function.
     pub symbol: &'static str,
-    /// The programs of the object that are attached to it, entry before return.
+    /// The programs of the object that are attached to it as kprobes, entry before return.
     pub programs: &'static [&'static str],
+    /// Those that are attached to it by tracing, in this order.
+    pub traced: &'static [Traced],
+    /// How many parameters it has; the result lies behind them for programs that trace its return.
+    pub parameters: usize,
     /// What cannot be seen without it.
     pub without: &'static str,
+}
+
+/// A program that traces a function.
+#[derive(Debug)]
+pub struct Traced {
+    /// The program of the object.
+    pub program: &'static str,
+    /// When it runs.
+    pub moment: Moment,
+}
+
+/// When a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// As the function is entered.
+    Entry,
+    /// As it returns.
+    Return,
 }
 
 /// A packet asks for an entry.
@@ -18,6 +40,8 @@ pub const ALLOC: Hook = Hook {
     name: "alloc",
     symbol: "__nf_conntrack_alloc",
     programs: &["alloc"],
+    traced: &[Traced { program: "alloc_entry", moment: Moment::Entry }],
+    parameters: 6,
     without: "entries are not counted as they are made",
 };
 
@@ -26,6 +50,8 @@ pub const FREE: Hook = Hook {
     name: "free",
     symbol: "nf_conntrack_free",
     programs: &["free"],
+    traced: &[Traced { program: "free_entry", moment: Moment::Entry }],
+    parameters: 1,
     without: "entries are not counted as they end",
 };
 
@@ -34,6 +60,11 @@ pub const EARLY_DROP: Hook = Hook {
     name: "early_drop",
     symbol: "early_drop",
     programs: &["early_drop", "early_drop_return"],
+    traced: &[
+        Traced { program: "early_drop_entry", moment: Moment::Entry },
+        Traced { program: "early_drop_exit", moment: Moment::Return },
+    ],
+    parameters: 2,
     without: "refused packets cannot be told from accepted ones",
 };
 

@@ -12,3 +12,5 @@ pub mod object;
 pub mod ring;
 pub mod rows;
 pub mod symbols;
+pub mod syscall;
+pub mod tracing;

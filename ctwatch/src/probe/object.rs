@@ -53,8 +53,8 @@ impl Sizes {
 /// What the object is loaded with.
 #[derive(Debug)]
 pub struct Loading<'a> {
-    /// An object to use instead of the built-in one.
-    pub file: Option<&'a PathBuf>,
+    /// The object, as [`bytes`] read it.
+    pub bytes: &'a [u8],
     /// Sizes of its maps.
     pub sizes: Sizes,
     /// Offsets for the hooks on conntrack; `None` if these are not to be attached.
@@ -65,19 +65,27 @@ pub struct Loading<'a> {
     pub cpus: u32,
 }
 
+/// The object in a file, or the built-in one.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn bytes(file: Option<&PathBuf>) -> Result<Vec<u8>, ProbeError> {
+    match file {
+        Some(path) => {
+            fs::read(path).map_err(|source| ProbeError::Read { path: path.clone(), source })
+        }
+        None => Ok(OBJECT.to_vec()),
+    }
+}
+
 /// Makes the maps and relocates the programs; loads none of them yet.
 ///
 /// # Errors
 ///
-/// If the object cannot be read, or the kernel refuses the maps.
+/// If the object is broken, or the kernel refuses the maps.
 pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
     raise_locked_memory_limit();
-    let bytes = match loading.file {
-        Some(path) => {
-            fs::read(path).map_err(|source| ProbeError::Read { path: path.clone(), source })?
-        }
-        None => OBJECT.to_vec(),
-    };
     let Sizes { sources, prefixes, namespaces, ring_bytes, event_interval } = loading.sizes;
     let interval_ns = u64::try_from(event_interval.as_nanos()).unwrap_or(u64::MAX);
     let wake_up_bytes = u64::from(ring_bytes / 4);
@@ -115,7 +123,7 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
             .override_global("SKB_DEV", &layout.skb_dev, true)
             .override_global("DEV_NET", &layout.dev_net, true);
     }
-    Ok(loader.load(&bytes)?)
+    Ok(loader.load(loading.bytes)?)
 }
 
 /// The number of CPUs that this machine may ever have (`/sys/devices/system/cpu/possible`, as `0-63`).
