@@ -1,11 +1,11 @@
 //! Every number of a line is the generator's or the kernel's own: per source and protocol, in the sums, and after the end.
 
 use ctwatch_lab::service::TcpListener;
-use ctwatch_lab::{FlowPlan, counters};
+use ctwatch_lab::{FlowPlan, Gateway, counters};
 
 use crate::observed::{
     assert_consistent, assert_lossless, gateway, ip, line_after_now, line_with, number, of_source,
-    rows, stop, watch,
+    rows, rungs, stop, watch, watch_on,
 };
 
 /// Source, protocol and how many flows: 640, 192, 64 and 100 by client.
@@ -21,9 +21,15 @@ const EXPECTED: [(&str, &str, i64); 7] = [
 
 #[test]
 fn exactness_of_every_source() {
-    let Some(gateway) = gateway() else { return };
+    for rung in rungs() {
+        let Some(gateway) = gateway() else { return };
+        every_source_is_exact(&rung, &gateway);
+    }
+}
+
+fn every_source_is_exact(rung: &str, gateway: &Gateway) {
     let _listener = TcpListener::start(gateway.server(), 8080).unwrap();
-    let (mut watch, first) = watch(&gateway, &["--top", "1000"]);
+    let (mut watch, first) = watch_on(rung, gateway, &["--top", "1000"]);
     assert_eq!(number(&first.json, "totals.entries"), 0, "{}", first.json);
 
     let plans = [
@@ -52,7 +58,7 @@ fn exactness_of_every_source() {
     }
     assert_eq!(rows(&held).count(), EXPECTED.len(), "{held}");
     assert_eq!(number(&held, "totals.new"), 996);
-    assert_consistent(&gateway, &held);
+    assert_consistent(gateway, &held);
     assert_lossless(&held);
 
     // One client's entries go: they are charged to it, and to nobody else.
@@ -61,14 +67,14 @@ fn exactness_of_every_source() {
     assert_eq!(of_source(&flushed, "10.0.1.3", None, "ended"), 192, "{flushed}");
     assert_eq!(of_source(&flushed, "10.0.1.3", None, "entries"), 0, "{flushed}");
     assert_eq!(number(&flushed, "totals.ended"), 192, "{flushed}");
-    assert_consistent(&gateway, &flushed);
+    assert_consistent(gateway, &flushed);
 
     counters::flush(gateway.gateway()).unwrap();
     let empty = line_after_now(&mut watch);
     assert_eq!(number(&empty, "totals.new"), 996, "{empty}");
     assert_eq!(number(&empty, "totals.ended"), 996, "{empty}");
     assert_eq!(number(&empty, "totals.entries"), 0, "{empty}");
-    assert_consistent(&gateway, &empty);
+    assert_consistent(gateway, &empty);
     assert_lossless(&empty);
     stop(watch).unwrap();
 }

@@ -14,6 +14,8 @@ mod interface;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod ladder;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod observed;

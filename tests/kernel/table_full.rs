@@ -10,7 +10,7 @@ use ctwatch_lab::{Ctwatch, FlowPlan, Gateway, address, wait};
 
 use crate::observed::{
     assert_consistent, assert_lossless, gateway, ip, line_after_now, line_with, number, of_source,
-    start, stop, watch,
+    rungs, start_attached, stop, watch_on,
 };
 
 /// How many entries fit.
@@ -21,13 +21,19 @@ const BUCKETS: u64 = 16_384;
 
 #[test]
 fn table_full_refusals_are_charged_to_their_sources() {
-    let Some(gateway) = gateway() else { return };
+    for rung in rungs() {
+        let Some(gateway) = gateway() else { return };
+        refusals_are_charged(&rung, &gateway);
+    }
+}
+
+fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
     let _limit = GlobalSetting::limit(LIMIT).unwrap();
     let mut log = KernelLog::from_now().unwrap();
-    let (mut watch, first) = watch(&gateway, &["--top", "1000"]);
+    let (mut watch, first) = watch_on(rung, gateway, &["--top", "1000"]);
     assert_eq!(number(&first.json, "table.limit"), i64::try_from(LIMIT).unwrap());
-    let events = follow_events(&gateway);
+    let events = follow_events(rung, gateway);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
     let before_log = statistics(gateway.gateway()).unwrap();
 
@@ -42,7 +48,7 @@ fn table_full_refusals_are_charged_to_their_sources() {
     let mut refused = BTreeMap::new();
     let mut attempts = 0;
     for plan in &plans {
-        let earlier = drops(&gateway);
+        let earlier = drops(gateway);
         plan.send(gateway.client()).unwrap();
         attempts += plan.count;
         let later = wait::until_quiet(wait::PATIENCE, Duration::from_millis(200), "drop", || {
@@ -70,7 +76,7 @@ fn table_full_refusals_are_charged_to_their_sources() {
         assert_eq!(u64::try_from(new + was_refused).unwrap(), plan.count, "{source} in {line}");
     }
     assert_eq!(u64::try_from(number(&line, "totals.new")).unwrap() + drop, attempts, "{line}");
-    assert_consistent(&gateway, &line);
+    assert_consistent(gateway, &line);
     assert_lossless(&line);
     assert!(log.table_full_lines().unwrap() > 0, "the kernel log does not say \"table full\"");
 
@@ -79,10 +85,10 @@ fn table_full_refusals_are_charged_to_their_sources() {
     stop(watch).unwrap();
 }
 
-fn follow_events(gateway: &Gateway) -> Ctwatch {
+fn follow_events(rung: &str, gateway: &Gateway) -> Ctwatch {
     // It prints nothing until something is refused: the probes it attaches are seen by their effect on the kernel.
     let before = probes();
-    let events = start(gateway, &["events", "--json"], &[]);
+    let events = start_attached(gateway, rung, &["events", "--json"], &[]);
     wait::until(wait::PATIENCE, "the probes of `ctwatch events`", || {
         Ok((probes() >= before + 3).then_some(()))
     })
