@@ -47,6 +47,24 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         refused: |_| None,
     },
     Configuration {
+        name: "ctwatch_fexit",
+        group: Group::Ours,
+        command: &[
+            "/bin/ctwatch",
+            "watch",
+            "--json",
+            "--interval",
+            "1s",
+            "--netns",
+            "{netns}",
+            "--attach",
+            "fexit",
+        ],
+        ready: Some(("\"schema\"", 2)),
+        new: |output| total(output, "new"),
+        refused: |output| total(output, "refused"),
+    },
+    Configuration {
         name: "ctwatch_kprobe",
         group: Group::Ours,
         command: &[

@@ -24,7 +24,10 @@ struct Runs {
 /// When the kernel does not count.
 pub(super) fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
     lab.connections(None)?;
-    for configuration in CONFIGURATIONS.iter().filter(|row| row.command.contains(&"kprobe")) {
+    for configuration in CONFIGURATIONS
+        .iter()
+        .filter(|row| row.command.contains(&"kprobe") || row.command.contains(&"fexit"))
+    {
         report.say(&format!("hooks of {}", configuration.name));
         if let Some(agent) = Agent::start(configuration, lab.gateway())? {
             counted("connections", &agent, report, || lab.connections(Some(&agent)).map(drop))?;
