@@ -1,6 +1,6 @@
 //! The key under which a source is counted.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute_ref};
 
 /// `AF_INET` as nf_conntrack stores it in `nf_conntrack_tuple.src.l3num`.
 pub const FAMILY_IPV4: u16 = 2;
@@ -66,6 +66,15 @@ impl SourceKey {
         Some(Self { address, netns, family, protocol, prefix_length })
     }
 
+    /// Whether both are the same. That is what `==` says, compared by the word and not by the byte, as the
+    /// kernel side does it for every connection twice.
+    #[inline(always)]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let own: &[u32; 6] = transmute_ref!(self);
+        let other: &[u32; 6] = transmute_ref!(other);
+        own.iter().zip(other).fold(0, |different, (own, other)| different | (own ^ other)) == 0
+    }
+
     /// The prefix that takes this key's counts over when there is no room for the address:
     /// its /24 or /64.
     #[inline(always)]
@@ -120,6 +129,22 @@ mod tests {
         assert_eq!(prefix.address[..8], [0xff; 8]);
         assert_eq!(prefix.address[8..], [0; 8]);
         assert_eq!(prefix.prefix_length, 64);
+    }
+
+    #[test]
+    fn keys_are_the_same_in_every_part_or_not_at_all() {
+        let one = key(FAMILY_IPV4, [1; 16]);
+        assert!(one.is_same(&key(FAMILY_IPV4, [1; 16])));
+        let mut last = [1; 16];
+        last[15] = 2;
+        let others = [
+            key(FAMILY_IPV4, last),
+            key(FAMILY_IPV6, [1; 16]),
+            SourceKey { netns: 8, ..one },
+            SourceKey { protocol: 6, ..one },
+            SourceKey { prefix_length: 24, ..one },
+        ];
+        assert!(others.iter().all(|other| !one.is_same(other)));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn existing_row(key: &SourceKey) -> Option<u32> {
     // SAFETY: the value may be replaced while it is read if the row is taken away from its source just now;
     // the comparison with the row's own key tells.
     let row = *unsafe { ROW_OF.get(key) }?;
-    (ROWS.get(row)?.key == *key).then_some(row)
+    ROWS.get(row)?.key.is_same(key).then_some(row)
 }
 
 /// The way of a source that has no row yet; not inlined, as it is rare.
