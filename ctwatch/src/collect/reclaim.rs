@@ -5,14 +5,14 @@
 
 use std::{collections::HashMap, io};
 
-use ctwatch_common::{
-    row::{Row, Tier},
-    source::SourceKey,
-};
+use ctwatch_common::{row::Tier, source::SourceKey};
 use tokio::task::JoinHandle;
 
 use crate::{
-    model::{aggregator::Aggregator, counters::Counters, observation::Observation},
+    model::{
+        aggregator::Aggregator, counters::Counters, observation::Observation, rows::RowReading,
+        source,
+    },
     probe::rows::{RowMemory, wait_for_grace_period},
 };
 
@@ -55,16 +55,14 @@ impl Reclaimer {
         self.intervals_to_look = INTERVALS_BETWEEN_LOOKS;
         let mut seen = HashMap::new();
         for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
-            let taken: Vec<(u32, Row)> = memory
-                .indexes(tier)
-                .map(|index| (index, memory.row(index)))
-                .filter(|(_, row)| row.key != SourceKey::default())
-                .collect();
-            // Prefixes are given up as soon as they can be: while one stands, its new sources get no row.
-            if tier == Tier::Source && taken.len() * 4 < memory.indexes(tier).len() * 3 {
+            if !is_worth_a_look(tier, memory, aggregator.rows()) {
                 continue;
             }
-            for (index, row) in taken {
+            for index in memory.indexes(tier) {
+                let row = memory.row(index);
+                if row.key == SourceKey::default() {
+                    continue;
+                }
                 let counters = Counters::from_row(&row.counters);
                 let idle = self.seen.get(&row.key) == Some(&counters);
                 if idle
@@ -109,5 +107,15 @@ impl Reclaimer {
             let _ = memory.release(index, tier);
             aggregator.observe(Observation::RowReleased(row));
         }
+    }
+}
+
+/// Sources give their rows up only where these are scarce. Prefixes and namespaces do so as soon as they can:
+/// while one stands, its new sources get no row of their own.
+fn is_worth_a_look(tier: Tier, memory: &RowMemory, rows: &RowReading) -> bool {
+    let taken = rows.rows.keys().filter(|key| source::tier(key) == tier).count();
+    match tier {
+        Tier::Source => taken * 4 >= memory.indexes(tier).len() * 3,
+        Tier::Prefix | Tier::Namespace => taken > 0,
     }
 }

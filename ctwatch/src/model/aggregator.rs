@@ -175,6 +175,11 @@ impl Aggregator {
         self.churn_in_interval == 0
     }
 
+    /// The rows as they were last read, those of all namespaces.
+    pub fn rows(&self) -> &RowReading {
+        &self.after
+    }
+
     /// Entries that a key holds, by a reading of the rows.
     pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
         self.baseline.held_before(key) + counters.balance()

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ctwatch_common::source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey};
+use ctwatch_common::{
+    row::Tier,
+    source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey},
+};
 
 /// The address in `bytes`, which has it as `union nf_inet_addr`: network byte order, IPv4 in the first four.
 /// `None` for a family that is neither IPv4 nor IPv6.
@@ -29,6 +32,15 @@ pub fn key(netns: u32, source: IpAddr, protocol: u8) -> SourceKey {
     SourceKey { address, netns, family, protocol, prefix_length }
 }
 
+/// The kind of rows that a key is counted in.
+pub fn tier(key: &SourceKey) -> Tier {
+    match key.family {
+        0 => Tier::Namespace,
+        _ if key.is_address() => Tier::Source,
+        _ => Tier::Prefix,
+    }
+}
+
 /// The text of a key: `10.0.1.2`, `10.0.1.0/24`, `2001:db8::/64`, or `other` for a whole namespace.
 pub fn text(key: &SourceKey) -> String {
     match address(key.family, &key.address) {
@@ -51,5 +63,8 @@ mod tests {
         assert_eq!(text(&v6), "2001:db8::7");
         assert_eq!(text(&v6.prefix()), "2001:db8::/64");
         assert_eq!(text(&v6.namespace()), "other");
+        let tiers = [v4, v4.prefix(), v6, v6.prefix(), v6.namespace()].map(|key| tier(&key));
+        let [source, prefix] = [Tier::Source, Tier::Prefix];
+        assert_eq!(tiers, [source, prefix, source, prefix, Tier::Namespace]);
     }
 }
