@@ -1,9 +1,12 @@
 //! What must not be anywhere, and how long a file may be.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+
+use ctwatch::probe::{drops, hooks::HOOKS};
 
 const FILE_LINES_MAX: usize = 500;
 
@@ -104,6 +107,16 @@ fn only_probe_names_aya_and_is_unsafe() {
 fn nothing_writes_to_the_system() {
     let writes = ["fs::write", "File::create", "OpenOptions", "process::Command"];
     none(&lines_with(&sources("ctwatch/src"), &writes), "looking changes nothing");
+}
+
+#[test]
+fn what_each_hook_expects_of_its_function_is_said_on_both_sides() {
+    let hooks = sources("ctwatch-ebpf/src/hooks");
+    let lines = hooks.iter().flat_map(|(_, text)| text.lines());
+    let kernel_side: BTreeSet<&str> =
+        lines.filter_map(|line| line.strip_prefix("//! prototype: ")).collect();
+    let expected = HOOKS.iter().flat_map(|hook| hook.prototypes).chain(drops::PROTOTYPES);
+    assert_eq!(kernel_side, expected.copied().collect());
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod memory;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod prototypes;
+#[cfg(test)]
 mod ranking;
 #[cfg(test)]
 mod reclaim;

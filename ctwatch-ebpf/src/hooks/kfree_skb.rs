@@ -1,6 +1,9 @@
 //! A packet is dropped: where conntrack itself cannot be hooked, what is left to see of a refusal.
 //!
-//! prototype: void kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason, struct sock *rx_sk)
+//! prototype: void kfree_skb(void *, struct sk_buff *, void *)
+//! prototype: void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason)
+//! prototype: void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason, struct sock *)
+//! prototype: void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason, const struct sock *)
 //!
 //! A packet that nf_conntrack refuses is freed by nf_hook_slow with no entry attached. So is one that a rule
 //! before conntrack drops on some kernels, which is why user space switches this on only near the limit and

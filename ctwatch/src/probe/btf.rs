@@ -3,6 +3,8 @@
 //! The format is that of Documentation/bpf/btf.rst. Bytes are parsed with bounds checks; what does not
 //! parse is an error, never a panic.
 
+mod prototype;
+
 use std::{fs, io, path::Path, sync::Arc};
 
 /// Why a type or member could not be found.
@@ -54,10 +56,12 @@ pub struct Function {
 }
 
 const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FWD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
@@ -401,6 +405,8 @@ mod tests {
         assert_eq!(module.offset_of("outer", &["c"]).unwrap(), 8);
         assert_eq!(module.offset_of("module_only", &["e", "d", "x"]).unwrap(), 16);
         assert_eq!(module.enum_value("colour", "green"), Some(9));
+        assert_eq!(module.prototype("early_drop").as_deref(), Some("int early_drop(int, int)"));
+        assert_eq!(module.prototype("outer"), None);
     }
 
     proptest! {
@@ -415,6 +421,7 @@ mod tests {
             if let Ok(btf) = Btf::parse_split(data, Some(kernel)) {
                 let _ = btf.function("early_drop");
                 let _ = btf.function("inner");
+                let _ = btf.prototype("early_drop");
                 let _ = btf.offset_of("module_only", &["e", "d", "x"]);
             }
         }

@@ -4,6 +4,14 @@ use aya::{Ebpf, programs::BtfTracePoint};
 
 use super::error::ProbeError;
 
+/// How the tracepoint's program is called, on one kernel or another; as [`super::hooks::Hook::prototypes`].
+pub const PROTOTYPES: &[&str] = &[
+    "void kfree_skb(void *, struct sk_buff *, void *)",
+    "void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason)",
+    "void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason, struct sock *)",
+    "void kfree_skb(void *, struct sk_buff *, void *, enum skb_drop_reason, const struct sock *)",
+];
+
 /// Loads and attaches the program, switched off.
 ///
 /// # Errors

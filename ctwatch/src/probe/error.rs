@@ -40,14 +40,12 @@ pub enum ProbeError {
     #[error("this kernel's BTF has no function {0} (renamed by its compiler?)")]
     NoFunction(&'static str),
     /// A function is not as in every kernel known.
-    #[error("in this kernel {function} has {found} parameters, not {expected}")]
+    #[error("in this kernel {function} has {found} parameters: this ctwatch is too old for it")]
     OtherParameters {
         /// The function.
         function: &'static str,
         /// How many it has.
         found: usize,
-        /// How many it had in every kernel before.
-        expected: usize,
     },
     /// The kernel's BTF objects cannot be looked through.
     #[error("the kernel's BTF objects cannot be listed, which needs CAP_SYS_ADMIN: {0}")]

@@ -11,10 +11,19 @@ pub struct Hook {
     pub programs: &'static [&'static str],
     /// Those that are attached to it by tracing, in this order.
     pub traced: &'static [Traced],
-    /// How many parameters it has; the result lies behind them for programs that trace its return.
-    pub parameters: usize,
+    /// How C declares it, on one kernel or another: what the programs expect, as their file says on top. A test
+    /// compares it with what each kernel says.
+    pub prototypes: &'static [&'static str],
     /// What cannot be seen without it.
     pub without: &'static str,
+}
+
+impl Hook {
+    /// Whether a function with so many parameters can be what the programs expect; the result lies behind them for
+    /// programs that trace its return.
+    pub fn fits(&self, parameters: usize) -> bool {
+        self.prototypes.iter().any(|prototype| prototype.split(", ").count() == parameters)
+    }
 }
 
 /// A program that traces a function.
@@ -41,7 +50,9 @@ pub const ALLOC: Hook = Hook {
     symbol: "__nf_conntrack_alloc",
     programs: &["alloc"],
     traced: &[Traced { program: "alloc_entry", moment: Moment::Entry }],
-    parameters: 6,
+    prototypes: &[
+        "struct nf_conn *__nf_conntrack_alloc(struct net *net, const struct nf_conntrack_zone *zone, const struct nf_conntrack_tuple *orig, const struct nf_conntrack_tuple *repl, gfp_t gfp, u32 hash)",
+    ],
     without: "entries are not counted as they are made",
 };
 
@@ -51,7 +62,7 @@ pub const FREE: Hook = Hook {
     symbol: "nf_conntrack_free",
     programs: &["free"],
     traced: &[Traced { program: "free_entry", moment: Moment::Entry }],
-    parameters: 1,
+    prototypes: &["void nf_conntrack_free(struct nf_conn *ct)"],
     without: "entries are not counted as they end",
 };
 
@@ -64,7 +75,7 @@ pub const EARLY_DROP: Hook = Hook {
         Traced { program: "early_drop_entry", moment: Moment::Entry },
         Traced { program: "early_drop_exit", moment: Moment::Return },
     ],
-    parameters: 2,
+    prototypes: &["int early_drop(struct net *net, unsigned int hash)"],
     without: "refused packets cannot be told from accepted ones",
 };
 

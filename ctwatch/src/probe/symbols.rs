@@ -9,6 +9,24 @@ pub struct Symbols {
     text: String,
 }
 
+/// A function's name in this kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The name.
+    pub symbol: String,
+    /// Whether it is called as it is declared.
+    pub arguments: Arguments,
+}
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// As it is declared.
+    AsDeclared,
+    /// The compiler may have dropped or changed arguments: what a probe reads of them is to be checked.
+    PerhapsOthers,
+}
+
 impl Symbols {
     /// Reads `/proc/kallsyms`. Names are there for everyone; addresses are 0 without CAP_SYSLOG.
     ///
@@ -31,6 +49,32 @@ impl Symbols {
     /// Whether there is a symbol of exactly this name.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// What a function is called here. Compilers rename a static function that they make a variant of: where there is
+    /// none of its own name, and exactly one variant (`.isra`, `.constprop`, `.llvm`), that is it. Parts of a function
+    /// (`.part`, `.cold`) and what lies in front of one (`__pfx_`) are not it.
+    pub fn resolve(&self, function: &str) -> Option<Resolved> {
+        if self.has(function) {
+            return Some(Resolved {
+                symbol: function.to_owned(),
+                arguments: Arguments::AsDeclared,
+            });
+        }
+        let mut variants = self.names.iter().filter_map(|name| {
+            let suffix = name.strip_prefix(function)?;
+            let is_part = [".part.", ".cold"].iter().any(|part| suffix.contains(part));
+            let is_variant =
+                [".isra.", ".constprop.", ".llvm."].iter().any(|v| suffix.starts_with(v));
+            let arguments = match suffix.contains(".isra.") || suffix.contains(".constprop.") {
+                true => Arguments::PerhapsOthers,
+                // The suffix only keeps names of one program apart.
+                false => Arguments::AsDeclared,
+            };
+            (is_variant && !is_part).then(|| Resolved { symbol: name.clone(), arguments })
+        });
+        let only = variants.next()?;
+        variants.next().is_none().then_some(only)
     }
 
     /// The addresses from a function's first to the first of whatever comes after it; `None` if the function
@@ -73,6 +117,31 @@ ffffffffc0000000 t early_drop\t[nf_conntrack]
         assert_eq!(symbols.range_of("nf_hook"), None);
         assert!(symbols.has("early_drop"));
         assert!(!symbols.has("early"));
+    }
+
+    #[test]
+    fn a_function_that_the_compiler_renamed_is_found_if_there_is_one_variant() {
+        let symbols = |names: &[&str]| {
+            let line = |name: &&str| format!("0000000000000000 t {name}\t[nf_conntrack]\n");
+            Symbols::parse(names.iter().map(line).collect())
+        };
+        let resolved = |names: &[&str]| symbols(names).resolve("early_drop");
+        let found =
+            |symbol: &str, arguments| Some(Resolved { symbol: symbol.to_owned(), arguments });
+        let (same, others) = (Arguments::AsDeclared, Arguments::PerhapsOthers);
+        assert_eq!(resolved(&["early_drop", "early_drop.isra.0"]), found("early_drop", same));
+        assert_eq!(
+            resolved(&["early_drop.isra.0", "early_drop.isra.0.cold", "__pfx_early_drop.isra.0"]),
+            found("early_drop.isra.0", others)
+        );
+        assert_eq!(resolved(&["early_drop.constprop.0"]), found("early_drop.constprop.0", others));
+        assert_eq!(resolved(&["early_drop.llvm.123"]), found("early_drop.llvm.123", same));
+        assert_eq!(
+            resolved(&["early_drop.llvm.1.isra.0"]),
+            found("early_drop.llvm.1.isra.0", others)
+        );
+        assert_eq!(resolved(&["early_drop.part.0", "early_drop.cold", "early_drop_list"]), None);
+        assert_eq!(resolved(&["early_drop.isra.0", "early_drop.isra.1"]), None);
     }
 
     #[test]

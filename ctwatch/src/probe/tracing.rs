@@ -75,12 +75,8 @@ impl ConntrackTypes {
         let all = self.all();
         let function = |hook: &'static Hook| match all.function(hook.symbol) {
             None => Err(ProbeError::NoFunction(hook.symbol)),
-            Some(found) if found.parameters != hook.parameters => {
-                Err(ProbeError::OtherParameters {
-                    function: hook.symbol,
-                    found: found.parameters,
-                    expected: hook.parameters,
-                })
+            Some(found) if !hook.fits(found.parameters) => {
+                Err(ProbeError::OtherParameters { function: hook.symbol, found: found.parameters })
             }
             Some(found) => Ok((hook, found)),
         };
