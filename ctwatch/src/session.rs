@@ -1,16 +1,16 @@
 //! Putting a collector on a thread of its own, and taking its snapshots.
 
-use std::{io, sync::Arc, thread};
+use std::{collections::VecDeque, io, sync::Arc, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    collect::{CollectError, CollectOptions, Collector},
+    collect::{CollectError, CollectOptions, Collector, Interval},
     model::snapshot::Snapshot,
 };
 
-/// Snapshots that wait for the reader at most; beyond that intervals are skipped.
-const SNAPSHOTS_WAITING: usize = 4;
+/// Intervals that wait for the reader at most; beyond that they are skipped.
+const INTERVALS_WAITING: usize = 4;
 
 /// Why there are no snapshots, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,8 @@ pub enum SessionError {
 /// A running collector. Dropping it stops it and waits for it; every hook is then detached.
 #[derive(Debug)]
 pub struct Session {
-    snapshots: mpsc::Receiver<Arc<Snapshot>>,
+    intervals: mpsc::Receiver<Interval>,
+    of_interval: VecDeque<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<Result<(), CollectError>>>,
 }
@@ -41,7 +42,7 @@ impl Session {
     ///
     /// If the table's numbers cannot be read, or no thread can be started.
     pub async fn open(options: CollectOptions) -> Result<Self, SessionError> {
-        let (send, snapshots) = mpsc::channel(SNAPSHOTS_WAITING);
+        let (send, intervals) = mpsc::channel(INTERVALS_WAITING);
         let (stop, mut stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -59,26 +60,42 @@ impl Session {
             })
         };
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
-        let mut session = Self { snapshots, stop: Some(stop), thread: Some(thread) };
+        let mut session = Self {
+            intervals,
+            of_interval: VecDeque::new(),
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         match started.await {
             Ok(()) => Ok(session),
             Err(_) => Err(session.join().err().unwrap_or(SessionError::Ended)),
         }
     }
 
-    /// The next snapshot; `None` after the last one. Safe to be dropped and called again.
+    /// The next snapshot, those of one interval one after another; `None` after the last one. Safe to be dropped
+    /// and called again.
     ///
     /// # Errors
     ///
     /// Why the collector ended, if it did not end because it was told to.
     pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, SessionError> {
-        match self.snapshots.recv().await {
-            Some(snapshot) => Ok(Some(snapshot)),
-            None => self.join().map(|()| None),
+        loop {
+            if let Some(snapshot) = self.of_interval.pop_front() {
+                return Ok(Some(snapshot));
+            }
+            match self.intervals.recv().await {
+                Some(interval) => self.of_interval = interval.into(),
+                None => return self.join().map(|()| None),
+            }
         }
     }
 
-    /// Tells the collector to end. One last snapshot follows, then [`Self::next`] gives `None`.
+    /// Whether the last snapshot was the last one of its interval.
+    pub fn is_interval_complete(&self) -> bool {
+        self.of_interval.is_empty()
+    }
+
+    /// Tells the collector to end. The last interval's snapshots follow, then [`Self::next`] gives `None`.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // It may have ended already.
@@ -98,7 +115,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.snapshots.close();
+        self.intervals.close();
         self.stop();
         // Whatever it ended with, nobody asks any more.
         let _ = self.join();

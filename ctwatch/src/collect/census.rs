@@ -34,73 +34,104 @@ pub(super) struct Dumped {
     pub(super) may_skip: bool,
 }
 
-/// Takes listings of one namespace. Dropping it breaks off the one that is running.
+/// Takes listings, those of all namespaces one after another. Dropping it breaks off the one that is running.
 #[derive(Debug)]
 pub(super) struct CensusTaker {
-    netns: u32,
-    listing: Option<Listing>,
     running: Option<Running>,
     duty_cycle: DutyCycle,
-    stop: Arc<AtomicBool>,
+}
+
+/// A listing that has ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// The namespace whose table was listed.
+    pub(super) netns: u32,
+    /// The way to list it, to be used again; `None` if it is lost.
+    pub(super) listing: Option<Listing>,
+    /// What it said.
+    pub(super) dumped: Result<Dumped, ListingError>,
 }
 
 #[derive(Debug)]
 struct Running {
+    netns: u32,
     task: JoinHandle<(Listing, Listed, Result<u64, ListingError>)>,
     before: RowReading,
     started: Instant,
+    stop: Arc<AtomicBool>,
 }
 
 impl CensusTaker {
-    /// Lists the table in this way.
-    pub(super) fn new(netns: u32, listing: Listing) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let duty_cycle = DutyCycle { next_allowed: Instant::now() };
-        Self { netns, listing: Some(listing), running: None, duty_cycle, stop }
+    /// Has listed nothing yet.
+    pub(super) fn new() -> Self {
+        Self { running: None, duty_cycle: DutyCycle { next_allowed: Instant::now() } }
+    }
+
+    /// Whether no listing is running.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none()
     }
 
     /// Whether a listing may begin now.
     pub(super) fn is_allowed(&self) -> bool {
-        self.listing.is_some() && self.duty_cycle.allows(Instant::now())
+        self.is_idle() && self.duty_cycle.allows(Instant::now())
     }
 
-    /// Begins a listing if none is running, and adds its entries to `listed`; `before` are the rows as they are
-    /// now.
-    pub(super) fn begin(&mut self, before: RowReading, mut listed: Listed) {
-        if let Some(mut listing) = self.listing.take() {
-            let (netns, stop) = (self.netns, Arc::clone(&self.stop));
-            let started = Instant::now();
-            let task = tokio::task::spawn_blocking(move || {
-                let decode_errors = listing.list(netns, &stop, &mut listed);
-                (listing, listed, decode_errors)
-            });
-            self.running = Some(Running { task, before, started });
-        }
+    /// Begins a listing, in place of one that is running, and adds its entries to `listed`; `before` are the rows
+    /// of the namespace as they are now.
+    pub(super) fn begin(
+        &mut self,
+        netns: u32,
+        mut listing: Listing,
+        before: RowReading,
+        mut listed: Listed,
+    ) {
+        self.break_off();
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let started = Instant::now();
+        let task = tokio::task::spawn_blocking(move || {
+            let decode_errors = listing.list(netns, &told, &mut listed);
+            (listing, listed, decode_errors)
+        });
+        self.running = Some(Running { netns, task, before, started, stop });
     }
 
     /// Waits for the listing that is running; for ever if none is. Safe to be dropped and called again.
-    ///
-    /// # Errors
-    ///
-    /// If the listing failed; another may be begun later.
-    pub(super) async fn finished(&mut self) -> Result<Dumped, ListingError> {
+    pub(super) async fn finished(&mut self) -> Finished {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = (&mut running.task).await;
-        self.duty_cycle.ended(running.started, Instant::now());
+        let netns = running.netns;
         let before = std::mem::take(&mut running.before);
+        self.duty_cycle.ended(running.started, Instant::now());
         self.running = None;
-        // The task is never cancelled and does not panic; if it did, there would be no more listings.
-        let (listing, listed, decode_errors) = result.map_err(|_| ListingError::Ended)?;
-        let may_skip = listing.may_skip();
-        self.listing = Some(listing);
-        Ok(Dumped { listed, before, decode_errors: decode_errors?, may_skip })
+        match result {
+            Ok((listing, listed, decode_errors)) => {
+                let may_skip = listing.may_skip();
+                let dumped = decode_errors.map(|decode_errors| Dumped {
+                    listed,
+                    before,
+                    decode_errors,
+                    may_skip,
+                });
+                Finished { netns, listing: Some(listing), dumped }
+            }
+            // The task is never cancelled and does not panic; if it did, there would be no more listings.
+            Err(_) => Finished { netns, listing: None, dumped: Err(ListingError::Ended) },
+        }
+    }
+
+    fn break_off(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for CensusTaker {
     fn drop(&mut self) {
         // Without this the runtime would wait for the end of a long listing that nobody wants any more.
-        self.stop.store(true, Ordering::Relaxed);
+        self.break_off();
     }
 }
 
@@ -130,8 +161,8 @@ mod tests {
 
     const NETNS: u32 = 5;
 
-    /// A taker of listings with `entries` entries, half of them of each of two sources.
-    fn taker(entries: u16) -> CensusTaker {
+    /// A listing of `entries` entries, half of them of each of two sources.
+    fn listing(entries: u16) -> Listing {
         let mut file = tempfile::tempfile().unwrap();
         for port in 0..entries {
             let last = port % 2;
@@ -141,33 +172,40 @@ mod tests {
             )
             .unwrap();
         }
-        CensusTaker::new(NETNS, Listing::Procfs(ProcListing::of_file(file)))
+        Listing::Procfs(ProcListing::of_file(file))
+    }
+
+    fn begin(taker: &mut CensusTaker, listing: Listing) {
+        taker.begin(NETNS, listing, RowReading::default(), Listed::default());
     }
 
     #[tokio::test]
     async fn a_listing_counts_the_entries_of_each_source() {
-        let mut taker = taker(1000);
+        let mut taker = CensusTaker::new();
+        let mut listing = listing(1000);
         for _ in 0..2 {
-            taker.begin(RowReading::default(), Listed::default());
-            let dumped = taker.finished().await.unwrap();
+            begin(&mut taker, listing);
+            let finished = taker.finished().await;
+            let dumped = finished.dumped.unwrap();
             let held = [0, 1].map(|last| {
                 let address = Ipv4Addr::new(10, 0, 0, last);
                 (source::key(NETNS, address.into(), 17), 500)
             });
             assert_eq!(dumped.listed.held(), &HashMap::from(held));
-            assert_eq!(dumped.decode_errors, 0);
+            assert_eq!((finished.netns, dumped.decode_errors), (NETNS, 0));
+            listing = finished.listing.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_listing_there_is_a_pause_of_twenty_times_what_it_took() {
-        let mut taker = taker(10);
+        let mut taker = CensusTaker::new();
         for took in [Duration::from_millis(50), Duration::from_secs(3)] {
             assert!(taker.is_allowed());
-            taker.begin(RowReading::default(), Listed::default());
+            begin(&mut taker, listing(10));
             assert!(!taker.is_allowed(), "one at a time");
             tokio::time::advance(took).await;
-            taker.finished().await.unwrap();
+            taker.finished().await.dumped.unwrap();
             assert!(!taker.is_allowed());
             tokio::time::advance(20 * took - Duration::from_millis(1)).await;
             assert!(!taker.is_allowed());
@@ -177,13 +215,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_listing_that_nobody_wants_any_more_is_broken_off() {
-        let mut taker = taker(1000);
-        taker.stop.store(true, Ordering::Relaxed);
-        taker.begin(RowReading::default(), Listed::default());
-        let error = taker.finished().await.unwrap_err();
+        let mut taker = CensusTaker::new();
+        begin(&mut taker, listing(1000));
+        let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
+        stop.store(true, Ordering::Relaxed);
+        let error = taker.finished().await.dumped.unwrap_err();
         assert!(error.to_string().contains("broken off"), "{error}");
-        let stop = Arc::clone(&taker.stop);
-        stop.store(false, Ordering::Relaxed);
+
+        begin(&mut taker, listing(1000));
+        let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
+        begin(&mut taker, listing(1000));
+        assert!(stop.load(Ordering::Relaxed));
+        let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
         drop(taker);
         assert!(stop.load(Ordering::Relaxed));
     }

@@ -3,18 +3,19 @@
 //!
 //! What none of these can see stays unknown, and the mode says so.
 
-use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 use super::{
-    census::{CensusTaker, Dumped},
+    census::{CensusTaker, Dumped, Finished},
     following::{EVENTS_PER_S_MAX, Following},
+    roster::Roster,
+    tracked::{FirstListing, Tracked, Ways},
 };
 use crate::{
     clock,
     conntrack::listing::{Listing, ListingError},
     host::namespace::NetworkNamespace,
     model::{
-        aggregator::Aggregator,
         decode::{Record, decode},
         loss::Hop,
         mode::{Mode, Rung},
@@ -33,36 +34,33 @@ const WATCH_FROM_UTILIZATION: f64 = 0.8;
 #[derive(Debug)]
 pub(super) struct Degraded {
     drops: Option<DropsWatched>,
-    census: Option<CensusTaker>,
-    finished: Option<Result<Dumped, ListingError>>,
-    following: Option<Following>,
-    without_dump: Option<String>,
-    mode: Mode,
+    reasons: Vec<String>,
 }
 
 impl Degraded {
-    /// Opens what can be opened; `reasons` are why nothing better could be.
-    pub(super) fn new(
-        namespace: NetworkNamespace,
-        drops: Option<DropsWatched>,
-        reasons: Vec<String>,
-    ) -> (Self, Mode) {
-        let mut degraded = reasons;
+    /// `reasons` are why nothing better could be had.
+    pub(super) fn new(drops: Option<DropsWatched>, reasons: Vec<String>) -> Self {
+        Self { drops, reasons }
+    }
+
+    /// Opens what can be opened of a namespace; the mode says what is missing.
+    pub(super) fn ways(&self, namespace: &NetworkNamespace) -> Ways {
+        let mut degraded = self.reasons.clone();
         let mut early_drop = Rung::None;
-        if drops.is_some() {
+        if self.drops.is_some() {
             early_drop = Rung::TracepointBtf;
             degraded.push(
                 "refused packets are estimated: packets dropped near the limit, as far as the kernel's drop counter goes"
                     .to_owned(),
             );
         }
-        let census = match Listing::open_in(&namespace) {
+        let listing = match Listing::open_in(namespace) {
             Ok(listing) => {
                 degraded.push(
                     "entries by source are as old as the last dump of the table, at most one in 21 times its duration"
                         .to_owned(),
                 );
-                Some(CensusTaker::new(namespace.inode(), listing))
+                Some(listing)
             }
             Err(error) => {
                 degraded
@@ -71,7 +69,7 @@ impl Degraded {
             }
         };
         let mut alloc = Rung::None;
-        let following = match Following::open_in(&namespace) {
+        let following = match Following::open_in(namespace) {
             Ok(following) => {
                 alloc = Rung::Netlink;
                 degraded.push(format!(
@@ -89,80 +87,44 @@ impl Degraded {
             }
         };
         let mode = Mode { alloc, early_drop, free: alloc, degraded, why_not_higher: Vec::new() };
-        let source = Self {
-            drops,
-            census,
-            finished: None,
-            following,
-            without_dump: None,
-            mode: mode.clone(),
-        };
-        (source, mode)
+        Ways { mode, listing, following }
     }
 
-    /// Begins the first dump, and waits for it no longer than `patience`; later it is taken when it is there.
-    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
-        let Some(census) = &mut self.census else { return };
-        census.begin(RowReading::default(), Listed::default());
-        if let Ok(finished) = tokio::time::timeout(patience, census.finished()).await {
-            self.take_dump(finished, aggregator);
+    /// Begins the first dump of a namespace that had none.
+    pub(super) fn begin_first_census(&self, census: &mut CensusTaker, roster: &mut Roster) {
+        if !census.is_idle() {
+            return;
+        }
+        for tracked in roster.each().filter(|tracked| tracked.first_listing == FirstListing::Due) {
+            tracked.first_listing = FirstListing::Done;
+            if let Some(listing) = tracked.listing.take() {
+                let (before, listed) = (RowReading::default(), Listed::default());
+                return census.begin(tracked.netns, listing, before, listed);
+            }
         }
     }
 
-    /// See [`super::source::Source::wait`].
+    /// Waits until there is something to take; for ever if nothing can come. Safe to be dropped and called again.
     pub(super) async fn wait(&mut self) {
-        let Self { drops, census, finished, following, .. } = self;
-        let ring_readable = async {
-            let Some(drops) = drops else { return std::future::pending().await };
-            if drops.ring.readable().await.is_err() {
-                // The ring is also drained at every tick, so only wake-ups are lost.
-                std::future::pending::<()>().await;
-            }
-        };
-        let census_finished = async {
-            match census {
-                Some(census) => census.finished().await,
-                None => std::future::pending().await,
-            }
-        };
-        let events_due = async {
-            match following {
-                Some(following) => following.due().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = ring_readable => {}
-            dumped = census_finished => *finished = Some(dumped),
-            () = events_due => {}
+        let Some(drops) = &mut self.drops else { return std::future::pending().await };
+        if drops.ring.readable().await.is_err() {
+            // The ring is also drained at every tick, so only wake-ups are lost.
+            std::future::pending::<()>().await;
         }
     }
 
-    /// See [`super::source::Source::take_events`].
-    pub(super) fn take_events(&mut self, records: usize, aggregator: &mut Aggregator) {
+    /// Hands on at most `records` events of the ring, and those of ctnetlink.
+    pub(super) fn take_events(&mut self, records: usize, roster: &mut Roster) {
         let now = clock::now();
         if let Some(drops) = &mut self.drops {
             drops.ring.drain(records, |record| match decode(record, now) {
-                Ok(Record::Event(event)) => aggregator.observe(Observation::Event(event)),
+                Ok(Record::Event(event)) => roster.take_event(event),
                 // Entries are not traced here.
                 Ok(Record::Began(_) | Record::Ended(_)) => {}
-                Err(_) => aggregator.observe(Observation::Lost(Hop::DecodeErrors, 1)),
+                Err(_) => roster.lose(Hop::DecodeErrors, 1),
             });
         }
-        if let Some(finished) = self.finished.take() {
-            self.take_dump(finished, aggregator);
-        }
-        if let Some(following) = &mut self.following
-            && let Err(why) = following.take(aggregator)
-        {
-            self.following = None;
-            self.mode.alloc = Rung::None;
-            self.mode.free = Rung::None;
-            self.mode.degraded.push(format!(
-                "new and ended entries are no longer counted: ctnetlink's events were given up, because {why}"
-            ));
-            aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
-        }
+        roster.each().for_each(take_followed);
     }
 
     /// The rows that dropped packets were counted in.
@@ -170,34 +132,60 @@ impl Degraded {
         self.drops.as_ref().map(|drops| drops.rows.read()).unwrap_or_default()
     }
 
-    /// Begins the next dump if it may, and switches the look at drops on or off.
-    pub(super) fn plan(&mut self, snapshot: &Snapshot) {
-        if let Some(census) = self.census.as_mut().filter(|census| census.is_allowed()) {
-            census.begin(RowReading::default(), Listed::default());
-        }
+    /// Switches the look at drops on or off.
+    pub(super) fn plan(&self, snapshots: &[Snapshot]) {
         if let Some(drops) = &self.drops {
-            let near_limit = is_near_limit(&snapshot.table, snapshot.interval_s);
+            let near_limit = snapshots
+                .iter()
+                .any(|snapshot| is_near_limit(&snapshot.table, snapshot.interval_s));
             drops.control.watch_drops(if near_limit { Switch::On } else { Switch::Off });
         }
     }
 
     /// Hands a dump on; where it failed, the mode says so until another one succeeds.
-    fn take_dump(&mut self, finished: Result<Dumped, ListingError>, aggregator: &mut Aggregator) {
-        let missing = finished.as_ref().err().map(|error| {
-            format!("entries by source are old or not known, because {}", sentence(error))
-        });
-        if missing != self.without_dump {
-            self.mode.degraded.retain(|sentence| Some(sentence) != self.without_dump.as_ref());
-            self.mode.degraded.extend(missing.clone());
-            self.without_dump = missing;
-            aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
+    pub(super) fn take_dump(
+        &self,
+        finished: Finished,
+        census: &mut CensusTaker,
+        roster: &mut Roster,
+    ) {
+        let Finished { netns, listing, dumped } = finished;
+        if let Some(tracked) = roster.of(netns) {
+            tracked.listing = listing;
+            tracked.last_listing = Instant::now();
+            take_listed(tracked, dumped);
         }
-        let Ok(dumped) = finished else { return };
-        if dumped.decode_errors > 0 {
-            aggregator.observe(Observation::Lost(Hop::DecodeErrors, dumped.decode_errors));
-        }
-        aggregator.observe(Observation::Held(dumped.listed.into_held()));
+        self.begin_first_census(census, roster);
     }
+}
+
+fn take_followed(tracked: &mut Tracked) {
+    if let Some(following) = &mut tracked.following
+        && let Err(why) = following.take(&mut tracked.aggregator)
+    {
+        tracked.following = None;
+        tracked.mode.alloc = Rung::None;
+        tracked.mode.free = Rung::None;
+        tracked.mode.degraded.push(format!(
+            "new and ended entries are no longer counted: ctnetlink's events were given up, because {why}"
+        ));
+        tracked.mode_changed();
+    }
+}
+
+fn take_listed(tracked: &mut Tracked, dumped: Result<Dumped, ListingError>) {
+    let missing = dumped.as_ref().err().map(|error| {
+        format!("entries by source are old or not known, because {}", sentence(error))
+    });
+    if missing != tracked.without_listing {
+        tracked.mode.degraded.retain(|sentence| Some(sentence) != tracked.without_listing.as_ref());
+        tracked.mode.degraded.extend(missing.clone());
+        tracked.without_listing = missing;
+        tracked.mode_changed();
+    }
+    let Ok(dumped) = dumped else { return };
+    tracked.lose(Hop::DecodeErrors, dumped.decode_errors);
+    tracked.aggregator.observe(Observation::Held(dumped.listed.into_held()));
 }
 
 fn is_near_limit(table: &Table, interval_s: f64) -> bool {

@@ -46,9 +46,9 @@ impl Following {
         })
     }
 
-    /// Waits until events should be taken again. Safe to be dropped and called again.
-    pub(super) async fn due(&self) {
-        tokio::time::sleep_until(self.next).await;
+    /// When events should be taken again.
+    pub(super) fn due(&self) -> Instant {
+        self.next
     }
 
     /// Hands on what has arrived.

@@ -1,4 +1,5 @@
-//! The numbers where the hooks are attached: rows, events of the ring, and a dump now and then.
+//! The numbers where the hooks are attached: rows, events of the ring, and a dump now and then. The hooks count for
+//! all namespaces, whichever are looked at.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,19 +7,20 @@ use ctwatch_common::counter::Witness;
 use tokio::time::Instant;
 
 use super::{
-    RECORDS_AT_ONCE,
-    census::{CensusTaker, Dumped},
+    census::{CensusTaker, Dumped, Finished},
     reclaim::Reclaimer,
+    roster::Roster,
+    tracked::{FirstListing, Tracked, Ways},
 };
 use crate::{
     clock,
     conntrack::listing::{Listing, ListingError},
     host::namespace::NetworkNamespace,
     model::{
-        aggregator::Aggregator,
         baseline::Census,
         decode::{Record, decode},
         loss::Hop,
+        mode::Mode,
         observation::Observation,
         rows::RowReading,
         trace::{Listed, Trace},
@@ -38,69 +40,67 @@ const UNSETTLED_RETRY: Duration = Duration::from_secs(30);
 /// The hooks, and what belongs to them.
 #[derive(Debug)]
 pub(super) struct Hooked {
-    netns: u32,
     probes: Probes,
-    census: Option<CensusTaker>,
-    finished: Option<Result<Dumped, ListingError>>,
-    /// Until the first census is done.
+    /// Until the first dumps are done.
     trace: Option<Trace>,
-    listed_twice: bool,
-    last_census: Instant,
     reclaimer: Reclaimer,
 }
 
 impl Hooked {
-    /// The hooks' memory and events, and a socket for dumps; says what is missing without one.
-    pub(super) fn new(namespace: &NetworkNamespace, probes: Probes) -> (Self, Vec<String>) {
+    /// The hooks' memory and events.
+    pub(super) fn new(probes: Probes) -> Self {
+        let trace = Some(Trace::new(TRACED_FLOWS_MAX));
+        Self { probes, trace, reclaimer: Reclaimer::new() }
+    }
+
+    /// A socket for dumps of a namespace; the mode says what is missing without one.
+    pub(super) fn ways(&self, namespace: &NetworkNamespace) -> Ways {
+        let rung = self.probes.rung;
         let mut degraded = Vec::new();
-        let census = match Listing::open_in(namespace) {
-            Ok(listing) => Some(CensusTaker::new(namespace.inode(), listing)),
+        let listing = match Listing::open_in(namespace) {
+            Ok(listing) => Some(listing),
             Err(error) => {
                 degraded.push(format!("{WITHOUT_CENSUS}, because {}", sentence(&error)));
                 None
             }
         };
-        let hooked = Self {
-            netns: namespace.inode(),
-            probes,
-            census,
-            finished: None,
-            trace: Some(Trace::new(TRACED_FLOWS_MAX)),
-            listed_twice: false,
-            last_census: Instant::now(),
-            reclaimer: Reclaimer::new(),
+        let mode = Mode {
+            alloc: rung,
+            early_drop: rung,
+            free: rung,
+            degraded,
+            why_not_higher: self.probes.why_not_higher.clone(),
         };
-        (hooked, degraded)
+        Ways { mode, listing, following: None }
     }
 
-    /// Begins the first dumps, while every entry that comes or goes is traced: one frees the entries that have
-    /// expired and are not listed, the next one lists what is left. Waits for them no longer than `patience`;
-    /// later they are taken when they are there.
-    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
-        self.last_census = Instant::now();
-        match &mut self.census {
-            Some(census) => census.begin(self.probes.rows.read(), Listed::default()),
-            None => self.end_trace(None, aggregator),
+    /// Begins the first dumps, one namespace after another, while every entry that comes or goes is traced: one
+    /// frees the entries that have expired and are not listed, the next one lists what is left.
+    pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
+        while self.trace.is_some() && census.is_idle() {
+            let due = roster.each().find(|tracked| tracked.first_listing == FirstListing::Due);
+            let Some(tracked) = due else { return self.end_trace(roster) };
+            let netns = tracked.netns;
+            tracked.last_listing = Instant::now();
+            let Some(listing) = tracked.listing.take() else {
+                tracked.first_listing = FirstListing::Done;
+                tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
+                continue;
+            };
+            tracked.first_listing = FirstListing::Running(Instant::now());
+            let before = roster.part(netns, self.probes.rows.read());
+            census.begin(netns, listing, before, Listed::default());
         }
-        let all_taken = async {
-            while self.trace.is_some() {
-                self.wait().await;
-                self.take_events(RECORDS_AT_ONCE, aggregator);
-            }
-        };
-        // What has not come by then is no error.
-        let _ = tokio::time::timeout(patience, all_taken).await;
     }
 
-    /// See [`super::source::Source::wait`].
+    /// Whether the first dumps are done.
+    pub(super) fn is_first_census_done(&self) -> bool {
+        self.trace.is_none()
+    }
+
+    /// Waits until there is something to take; for ever if nothing can come. Safe to be dropped and called again.
     pub(super) async fn wait(&mut self) {
-        let Self { probes, census, finished, reclaimer, .. } = self;
-        let census_finished = async {
-            match census {
-                Some(census) => census.finished().await,
-                None => std::future::pending().await,
-            }
-        };
+        let Self { probes, reclaimer, .. } = self;
         tokio::select! {
             readable = probes.ring.readable() => {
                 if readable.is_err() {
@@ -108,105 +108,124 @@ impl Hooked {
                     std::future::pending::<()>().await;
                 }
             }
-            dumped = census_finished => *finished = Some(dumped),
             () = reclaimer.grace_period_over() => {}
         }
     }
 
-    /// See [`super::source::Source::take_events`].
-    pub(super) fn take_events(&mut self, records: usize, aggregator: &mut Aggregator) {
-        self.drain(records, aggregator);
-        if let Some(finished) = self.finished.take() {
-            self.take_dump(finished, aggregator);
-        }
-        self.reclaimer.release(&mut self.probes.rows, aggregator);
+    /// Hands on at most `records` events, and rows that were given up.
+    pub(super) fn take_events(&mut self, records: usize, roster: &mut Roster) {
+        self.drain(records, roster);
+        self.reclaimer.release(&mut self.probes.rows, roster);
     }
 
-    /// The rows as they are now.
+    /// The rows as they are now, those of all namespaces.
     pub(super) fn read_rows(&self) -> RowReading {
         self.probes.rows.read()
     }
 
-    /// Begins a dump if the numbers need one, and makes room for new sources.
-    pub(super) fn plan(&mut self, aggregator: &mut Aggregator) {
-        if self.trace.is_some() {
-            return;
+    /// Makes room for new sources.
+    pub(super) fn plan(&mut self, roster: &mut Roster) {
+        if self.trace.is_none() {
+            self.reclaimer.plan(&self.probes.rows, roster);
         }
-        let due = aggregator.needs_census() && aggregator.is_quiet()
-            || aggregator.has_drifted_far()
-            || aggregator.needs_census() && self.last_census.elapsed() >= UNSETTLED_RETRY;
-        if let Some(census) = self.census.as_mut().filter(|census| due && census.is_allowed()) {
-            census.begin(self.probes.rows.read(), Listed::default());
-        }
-        self.reclaimer.plan(&self.probes.rows, aggregator);
     }
 
-    fn drain(&mut self, records: usize, aggregator: &mut Aggregator) {
+    /// Whether the numbers of a namespace call for a dump.
+    pub(super) fn wants_dump(&self, tracked: &Tracked) -> bool {
+        let aggregator = &tracked.aggregator;
+        self.trace.is_none()
+            && (aggregator.needs_census() && aggregator.is_quiet()
+                || aggregator.has_drifted_far()
+                || aggregator.needs_census() && tracked.last_listing.elapsed() >= UNSETTLED_RETRY)
+    }
+
+    /// Hands on what a dump says.
+    pub(super) fn take_dump(
+        &mut self,
+        finished: Finished,
+        census: &mut CensusTaker,
+        roster: &mut Roster,
+    ) {
+        let Finished { netns, listing, dumped } = finished;
+        let rows = roster.part(netns, self.probes.rows.read());
+        let Some(tracked) = roster.of(netns) else { return };
+        match (tracked.first_listing, dumped, listing) {
+            (FirstListing::Running(began), Ok(first), Some(listing))
+                if began.elapsed() <= SECOND_CENSUS_AT_ONCE =>
+            {
+                tracked.first_listing = FirstListing::Again;
+                return census.begin(netns, listing, rows, first.listed);
+            }
+            (FirstListing::Running(_) | FirstListing::Again, dumped, listing) => {
+                tracked.listing = listing;
+                tracked.first_listing = FirstListing::Done;
+                self.settle_what_was_before(netns, dumped, roster);
+            }
+            (_, Ok(dumped), listing) => {
+                tracked.listing = listing;
+                observe_census(dumped, rows, tracked);
+            }
+            // What is known stays as it is; another dump follows.
+            (_, Err(_), listing) => tracked.listing = listing,
+        }
+        if let Some(tracked) = roster.of(netns) {
+            tracked.last_listing = Instant::now();
+        }
+        self.begin_first_census(census, roster);
+    }
+
+    fn drain(&mut self, records: usize, roster: &mut Roster) {
         let now = clock::now();
         let Self { probes, trace, .. } = self;
         probes.ring.drain(records, |record| match decode(record, now) {
-            Ok(Record::Event(event)) => aggregator.observe(Observation::Event(event)),
+            Ok(Record::Event(event)) => roster.take_event(event),
             Ok(Record::Began(flow)) => trace.iter_mut().for_each(|trace| trace.began(flow)),
             Ok(Record::Ended(flow)) => trace.iter_mut().for_each(|trace| trace.ended(flow)),
-            Err(_) => aggregator.observe(Observation::Lost(Hop::DecodeErrors, 1)),
+            Err(_) => roster.lose(Hop::DecodeErrors, 1),
         });
     }
 
-    fn take_dump(&mut self, finished: Result<Dumped, ListingError>, aggregator: &mut Aggregator) {
-        let again = self.trace.is_some()
-            && !std::mem::replace(&mut self.listed_twice, true)
-            && self.last_census.elapsed() <= SECOND_CENSUS_AT_ONCE;
-        match (finished, &mut self.census) {
-            (Ok(first), Some(census)) if again => {
-                census.begin(self.probes.rows.read(), first.listed)
+    /// Says what the trace and the first dumps of a namespace make of it.
+    fn settle_what_was_before(
+        &mut self,
+        netns: u32,
+        dumped: Result<Dumped, ListingError>,
+        roster: &mut Roster,
+    ) {
+        if !roster.any(|tracked| tracked.first_listing != FirstListing::Done) {
+            self.probes.control.trace(Switch::Off);
+        }
+        // What the dump has seen was traced before it ended, so it is in the ring by now.
+        self.drain(usize::MAX, roster);
+        let after = roster.part(netns, self.probes.rows.read());
+        let (Some(tracked), Some(trace)) = (roster.of(netns), &self.trace) else { return };
+        let dumped = match dumped {
+            Ok(dumped) => dumped,
+            Err(error) => {
+                let why = format!("{WITHOUT_CENSUS}, because {}", sentence(&error));
+                tracked.aggregator.observe(Observation::Missing(why));
+                tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
+                return;
             }
-            (finished, _) if self.trace.is_some() => self.end_trace(Some(finished), aggregator),
-            (Ok(dumped), _) => {
-                self.last_census = Instant::now();
-                observe_census(dumped, self.probes.rows.read(), aggregator);
-            }
-            // What is known stays as it is; another dump follows.
-            (Err(_), _) => self.last_census = Instant::now(),
+        };
+        let exact = trace.held_before(netns, &dumped.listed);
+        let is_whole = after.witness(Witness::TracesLost) == 0 && !dumped.may_skip;
+        match exact.filter(|_| is_whole) {
+            Some(held) => tracked.aggregator.observe(Observation::HeldBefore(held)),
+            None => observe_census(dumped, after, tracked),
         }
     }
 
-    /// Ends the trace, and says what it and the dump made of it; `None` if there could be no dump.
-    fn end_trace(
-        &mut self,
-        finished: Option<Result<Dumped, ListingError>>,
-        aggregator: &mut Aggregator,
-    ) {
+    fn end_trace(&mut self, roster: &mut Roster) {
         self.probes.control.trace(Switch::Off);
-        self.drain(usize::MAX, aggregator);
-        let Some(trace) = self.trace.take() else { return };
-        let dumped = match finished {
-            Some(Ok(dumped)) => dumped,
-            Some(Err(error)) => {
-                let why = format!("{WITHOUT_CENSUS}, because {}", sentence(&error));
-                aggregator.observe(Observation::Missing(why));
-                aggregator.observe(Observation::HeldBefore(HashMap::new()));
-                return;
-            }
-            None => return aggregator.observe(Observation::HeldBefore(HashMap::new())),
-        };
-        let after = self.probes.rows.read();
-        let exact = trace.held_before(self.netns, &dumped.listed);
-        let is_whole = after.witness(Witness::TracesLost) == 0 && !dumped.may_skip;
-        match exact.filter(|_| is_whole) {
-            Some(held) => aggregator.observe(Observation::HeldBefore(held)),
-            None => observe_census(dumped, after, aggregator),
-        }
+        self.drain(usize::MAX, roster);
+        self.trace = None;
     }
 }
 
-fn observe_census(dumped: Dumped, after: RowReading, aggregator: &mut Aggregator) {
+fn observe_census(dumped: Dumped, after: RowReading, tracked: &mut Tracked) {
     let Dumped { listed, before, decode_errors, .. } = dumped;
-    if decode_errors > 0 {
-        aggregator.observe(Observation::Lost(Hop::DecodeErrors, decode_errors));
-    }
-    aggregator.observe(Observation::Census(Box::new(Census {
-        held: listed.into_held(),
-        before,
-        after,
-    })));
+    tracked.lose(Hop::DecodeErrors, decode_errors);
+    let census = Census { held: listed.into_held(), before, after };
+    tracked.aggregator.observe(Observation::Census(Box::new(census)));
 }

@@ -8,8 +8,10 @@ mod degraded;
 mod following;
 mod hooked;
 mod reclaim;
+mod roster;
 mod source;
 mod table;
+mod tracked;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,15 +22,20 @@ use tokio::{
 
 use crate::{
     clock,
-    host::{namespace::NetworkNamespace, sysctl::ConntrackFilesError},
+    host::{
+        namespace::NetworkNamespace,
+        sysctl::{ConntrackFiles, ConntrackFilesError},
+    },
     model::{
-        aggregator::Aggregator, limits::Limits, loss::Hop, observation::Observation,
-        snapshot::Snapshot, suppressed::Ending,
+        limits::Limits, loss::Hop, observation::Observation, snapshot::Snapshot,
+        suppressed::Ending, trace::Listed,
     },
     probe::attach::AttachOptions,
 };
+use census::{CensusTaker, Finished};
+use roster::Roster;
 use source::Source;
-use table::TableFiles;
+use tracked::Tracked;
 
 /// What is collected, and how.
 #[derive(Debug)]
@@ -60,12 +67,23 @@ pub enum CollectError {
 /// Records taken from the ring before other work gets its turn.
 const RECORDS_AT_ONCE: usize = 4096;
 
+/// Snapshots of one interval, one for each namespace.
+pub type Interval = Vec<Arc<Snapshot>>;
+
 /// Everything that one collector owns.
 pub struct Collector {
-    aggregator: Aggregator,
-    table: TableFiles,
+    roster: Roster,
     source: Source,
+    census: CensusTaker,
     interval: Duration,
+}
+
+/// What a collector waits for besides the time.
+enum Woken {
+    /// Events, or the end of a grace period.
+    Events,
+    /// A dump of a table has ended.
+    Dump(Box<Finished>),
 }
 
 impl Collector {
@@ -76,28 +94,30 @@ impl Collector {
     /// If conntrack is not there, not even its counters can be read, or hooks were asked for and cannot be had.
     pub async fn start(options: CollectOptions) -> Result<Self, CollectError> {
         let CollectOptions { namespace, interval, census_patience, limits, attach } = options;
-        let netns = namespace.inode();
-        let table = TableFiles::open(&namespace)?;
-        let (source, mode) = Source::attach(namespace, &attach)?;
-        let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
-        let mut collector = Self { aggregator, table, source, interval };
-        let (_, kernel) = collector.table.read()?;
-        collector.aggregator.observe(Observation::Kernel(kernel));
-        collector.source.first_census(census_patience, &mut collector.aggregator).await;
-        collector.read_table()?;
+        // Where there is nothing to look at, nothing is attached.
+        ConntrackFiles::open_in(&namespace)?;
+        let source = Source::attach(&attach)?;
+        let mut roster = Roster::default();
+        roster.add(Tracked::open(&namespace, source.ways(&namespace), limits)?);
+        let mut collector = Self { roster, source, census: CensusTaker::new(), interval };
+        // What has not come by then is taken when it is there.
+        let _ = tokio::time::timeout(census_patience, collector.first_census()).await;
+        collector.read_tables()?;
         // What was read now is where growth and rates begin.
-        collector.aggregator.tick(clock::now(), Ending::More);
+        collector.roster.each().for_each(|tracked| {
+            tracked.aggregator.tick(clock::now(), Ending::More);
+        });
         Ok(collector)
     }
 
-    /// Collects until `stop` says so or nobody takes the snapshots any more; then sends one last snapshot.
+    /// Collects until `stop` says so or nobody takes the snapshots any more; then sends the last ones.
     ///
     /// # Errors
     ///
-    /// If the table can no longer be read.
+    /// If a table can no longer be read.
     pub async fn run(
         mut self,
-        snapshots: mpsc::Sender<Arc<Snapshot>>,
+        intervals: mpsc::Sender<Interval>,
         mut stop: oneshot::Receiver<()>,
     ) -> Result<(), CollectError> {
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
@@ -106,39 +126,93 @@ impl Collector {
             tokio::select! {
                 biased;
                 _ = &mut stop => {
-                    let last = self.snapshot(Ending::Last)?;
-                    // Nobody may be there to take it any more.
-                    let _ = snapshots.send(last).await;
+                    let last = self.snapshots(Ending::Last)?;
+                    // Nobody may be there to take them any more.
+                    let _ = intervals.send(last).await;
                     return Ok(());
                 }
-                _ = ticks.tick() => match snapshots.try_reserve() {
-                    Ok(place) => place.send(self.snapshot(Ending::More)?),
+                _ = ticks.tick() => match intervals.try_reserve() {
+                    Ok(place) => place.send(self.snapshots(Ending::More)?),
                     Err(mpsc::error::TrySendError::Full(())) => {
-                        self.aggregator.observe(Observation::Lost(Hop::SkippedTicks, 1));
+                        self.roster.lose(Hop::SkippedTicks, 1);
                     }
                     Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
                 },
-                () = self.source.wait() => self.source.take_events(RECORDS_AT_ONCE, &mut self.aggregator),
+                woken = self.wait() => self.take(woken),
             }
         }
     }
 
-    fn snapshot(&mut self, ending: Ending) -> Result<Arc<Snapshot>, ConntrackFilesError> {
-        self.source.take_events(RECORDS_AT_ONCE, &mut self.aggregator);
-        self.read_table()?;
-        let snapshot = self.aggregator.tick(clock::now(), ending);
-        self.source.plan(&snapshot, &mut self.aggregator);
-        Ok(Arc::new(snapshot))
+    async fn first_census(&mut self) {
+        self.source.begin_first_census(&mut self.census, &mut self.roster);
+        while !self.source.is_first_census_done(&self.census, &self.roster) {
+            let woken = self.wait().await;
+            self.take(woken);
+        }
+    }
+
+    /// Waits until there is something to take. Safe to be dropped and called again.
+    async fn wait(&mut self) -> Woken {
+        let events_due = self.roster.events_due();
+        let events_due = async {
+            match events_due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.source.wait() => Woken::Events,
+            () = events_due => Woken::Events,
+            finished = self.census.finished() => Woken::Dump(Box::new(finished)),
+        }
+    }
+
+    fn take(&mut self, woken: Woken) {
+        self.source.take_events(RECORDS_AT_ONCE, &mut self.roster);
+        if let Woken::Dump(finished) = woken {
+            self.source.take_dump(*finished, &mut self.census, &mut self.roster);
+        }
+    }
+
+    fn snapshots(&mut self, ending: Ending) -> Result<Interval, CollectError> {
+        self.take(Woken::Events);
+        self.read_tables()?;
+        let tick = |tracked: &mut Tracked| tracked.aggregator.tick(clock::now(), ending);
+        let snapshots: Vec<Snapshot> = self.roster.each().map(tick).collect();
+        self.begin_dump();
+        self.source.plan(&snapshots, &mut self.roster);
+        Ok(snapshots.into_iter().map(Arc::new).collect())
     }
 
     /// Reads the kernel's counts between two readings of the rows, so that what changes meanwhile is seen.
-    fn read_table(&mut self) -> Result<(), ConntrackFilesError> {
+    fn read_tables(&mut self) -> Result<(), CollectError> {
         let before = self.source.read_rows();
-        let (table, kernel) = self.table.read()?;
-        let after = self.source.read_rows();
-        self.aggregator.observe(Observation::Rows { before, after });
-        self.aggregator.observe(Observation::Table(table));
-        self.aggregator.observe(Observation::Kernel(kernel));
+        for tracked in self.roster.each() {
+            let (table, kernel) = tracked.read_table()?;
+            tracked.aggregator.observe(Observation::Table(table));
+            tracked.aggregator.observe(Observation::Kernel(kernel));
+        }
+        self.roster.take_rows(before, self.source.read_rows());
         Ok(())
+    }
+
+    /// Begins a dump of one of the tables that call for one, if there may be one now; they take turns.
+    fn begin_dump(&mut self) {
+        if !self.census.is_allowed() {
+            return;
+        }
+        let source = &self.source;
+        let next = self
+            .roster
+            .each()
+            .filter(|tracked| tracked.listing.is_some() && source.wants_dump(tracked))
+            .min_by_key(|tracked| tracked.last_listing);
+        let Some((netns, listing)) =
+            next.and_then(|tracked| Some((tracked.netns, tracked.listing.take()?)))
+        else {
+            return;
+        };
+        let before = self.roster.part(netns, self.source.read_rows());
+        self.census.begin(netns, listing, before, Listed::default());
     }
 }

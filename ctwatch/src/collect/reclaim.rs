@@ -1,18 +1,16 @@
 //! Gives the rows of sources that hold nothing and do nothing to sources that come.
 //!
 //! Only when rows become scarce, and only after the source has been idle between two looks. What the row had
-//! counted is handed to the aggregator, so no total changes.
+//! counted is handed to its namespace, so no total changes.
 
 use std::{collections::HashMap, io};
 
 use ctwatch_common::{row::Tier, source::SourceKey};
 use tokio::task::JoinHandle;
 
+use super::roster::Roster;
 use crate::{
-    model::{
-        aggregator::Aggregator, counters::Counters, observation::Observation, rows::RowReading,
-        source,
-    },
+    model::counters::Counters,
     probe::rows::{RowMemory, wait_for_grace_period},
 };
 
@@ -44,7 +42,7 @@ impl Reclaimer {
     }
 
     /// Looks for idle rows where rows are scarce, unlinks them, and begins the grace period.
-    pub(super) fn plan(&mut self, memory: &RowMemory, aggregator: &Aggregator) {
+    pub(super) fn plan(&mut self, memory: &RowMemory, roster: &Roster) {
         if self.grace_period.is_some() || self.over {
             return;
         }
@@ -55,7 +53,7 @@ impl Reclaimer {
         self.intervals_to_look = INTERVALS_BETWEEN_LOOKS;
         let mut seen = HashMap::new();
         for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
-            if !is_worth_a_look(tier, memory, aggregator.rows()) {
+            if !is_worth_a_look(tier, memory, roster) {
                 continue;
             }
             for index in memory.indexes(tier) {
@@ -67,7 +65,7 @@ impl Reclaimer {
                 let idle = self.seen.get(&row.key) == Some(&counters);
                 if idle
                     && self.unlinked.len() < ROWS_AT_ONCE
-                    && aggregator.held(&row.key, &counters) == 0
+                    && roster.can_do_without(&row.key, &counters)
                     && memory.unlink(index).unwrap_or(false)
                 {
                     self.unlinked.push((index, tier));
@@ -97,7 +95,7 @@ impl Reclaimer {
     }
 
     /// Offers the unlinked rows again, once the grace period is over.
-    pub(super) fn release(&mut self, memory: &mut RowMemory, aggregator: &mut Aggregator) {
+    pub(super) fn release(&mut self, memory: &mut RowMemory, roster: &mut Roster) {
         if !std::mem::take(&mut self.over) {
             return;
         }
@@ -105,15 +103,15 @@ impl Reclaimer {
             let row = memory.row(index);
             // If the queue does not take it the row is lost for use, not the counts.
             let _ = memory.release(index, tier);
-            aggregator.observe(Observation::RowReleased(row));
+            roster.release(row);
         }
     }
 }
 
 /// Sources give their rows up only where these are scarce. Prefixes and namespaces do so as soon as they can:
 /// while one stands, its new sources get no row of their own.
-fn is_worth_a_look(tier: Tier, memory: &RowMemory, rows: &RowReading) -> bool {
-    let taken = rows.rows.keys().filter(|key| source::tier(key) == tier).count();
+fn is_worth_a_look(tier: Tier, memory: &RowMemory, roster: &Roster) -> bool {
+    let taken = roster.taken(tier);
     match tier {
         Tier::Source => taken * 4 >= memory.indexes(tier).len() * 3,
         Tier::Prefix | Tier::Namespace => taken > 0,

@@ -1,14 +1,19 @@
 //! Where the numbers come from: hooks, or whatever is left where there can be none.
 
-use std::time::Duration;
-
 use crate::{
     host::namespace::NetworkNamespace,
-    model::{aggregator::Aggregator, mode::Mode, rows::RowReading, snapshot::Snapshot},
+    model::{rows::RowReading, snapshot::Snapshot},
     probe::attach::{AttachOptions, Attached, Ceiling, attach},
 };
 
-use super::{CollectError, degraded::Degraded, hooked::Hooked};
+use super::{
+    CollectError,
+    census::{CensusTaker, Finished},
+    degraded::Degraded,
+    hooked::Hooked,
+    roster::Roster,
+    tracked::{FirstListing, Tracked, Ways},
+};
 
 /// One of the two ways.
 #[derive(Debug)]
@@ -25,18 +30,10 @@ impl Source {
     /// # Errors
     ///
     /// If hooks were asked for, and cannot be had.
-    pub(super) fn attach(
-        namespace: NetworkNamespace,
-        options: &AttachOptions,
-    ) -> Result<(Self, Mode), CollectError> {
+    pub(super) fn attach(options: &AttachOptions) -> Result<Self, CollectError> {
         let (drops, reasons) = match attach(options) {
             Attached::Conntrack(probes) => {
-                let rung = probes.rung;
-                let why_not_higher = probes.why_not_higher.clone();
-                let (hooked, degraded) = Hooked::new(&namespace, *probes);
-                let mode =
-                    Mode { alloc: rung, early_drop: rung, free: rung, degraded, why_not_higher };
-                return Ok((Self::Hooked(Box::new(hooked)), mode));
+                return Ok(Self::Hooked(Box::new(Hooked::new(*probes))));
             }
             Attached::Drops(probes, reasons) => (Some(*probes), reasons),
             Attached::Nothing(reasons) => (None, reasons),
@@ -44,15 +41,33 @@ impl Source {
         if matches!(options.ceiling, Ceiling::Fexit | Ceiling::Kprobe) {
             return Err(CollectError::NotHooked(reasons.join("; ")));
         }
-        let (degraded, mode) = Degraded::new(namespace, drops, reasons);
-        Ok((Self::Degraded(Box::new(degraded)), mode))
+        Ok(Self::Degraded(Box::new(Degraded::new(drops, reasons))))
     }
 
-    /// Begins the first dump of the table, and waits for it no longer than `patience`.
-    pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
+    /// Opens what there is to look into a namespace.
+    pub(super) fn ways(&self, namespace: &NetworkNamespace) -> Ways {
         match self {
-            Self::Hooked(hooked) => hooked.first_census(patience, aggregator).await,
-            Self::Degraded(degraded) => degraded.first_census(patience, aggregator).await,
+            Self::Hooked(hooked) => hooked.ways(namespace),
+            Self::Degraded(degraded) => degraded.ways(namespace),
+        }
+    }
+
+    /// Begins the first dumps of the tables, if no dump is running.
+    pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
+        match self {
+            Self::Hooked(hooked) => hooked.begin_first_census(census, roster),
+            Self::Degraded(degraded) => degraded.begin_first_census(census, roster),
+        }
+    }
+
+    /// Whether the first dumps of all tables are done.
+    pub(super) fn is_first_census_done(&self, census: &CensusTaker, roster: &Roster) -> bool {
+        match self {
+            Self::Hooked(hooked) => hooked.is_first_census_done(),
+            Self::Degraded(_) => {
+                census.is_idle()
+                    && !roster.any(|tracked| tracked.first_listing == FirstListing::Due)
+            }
         }
     }
 
@@ -66,14 +81,27 @@ impl Source {
     }
 
     /// Hands on at most `records` events, and what was waited for.
-    pub(super) fn take_events(&mut self, records: usize, aggregator: &mut Aggregator) {
+    pub(super) fn take_events(&mut self, records: usize, roster: &mut Roster) {
         match self {
-            Self::Hooked(hooked) => hooked.take_events(records, aggregator),
-            Self::Degraded(degraded) => degraded.take_events(records, aggregator),
+            Self::Hooked(hooked) => hooked.take_events(records, roster),
+            Self::Degraded(degraded) => degraded.take_events(records, roster),
         }
     }
 
-    /// Reads the rows; empty where there are none.
+    /// Hands on what a dump says.
+    pub(super) fn take_dump(
+        &mut self,
+        finished: Finished,
+        census: &mut CensusTaker,
+        roster: &mut Roster,
+    ) {
+        match self {
+            Self::Hooked(hooked) => hooked.take_dump(finished, census, roster),
+            Self::Degraded(degraded) => degraded.take_dump(finished, census, roster),
+        }
+    }
+
+    /// Reads the rows of all namespaces; empty where there are none.
     pub(super) fn read_rows(&self) -> RowReading {
         match self {
             Self::Hooked(hooked) => hooked.read_rows(),
@@ -81,11 +109,20 @@ impl Source {
         }
     }
 
-    /// Begins what the last snapshot calls for: a dump, giving rows to new sources, watching drops.
-    pub(super) fn plan(&mut self, snapshot: &Snapshot, aggregator: &mut Aggregator) {
+    /// Whether the numbers of a namespace call for a dump.
+    pub(super) fn wants_dump(&self, tracked: &Tracked) -> bool {
         match self {
-            Self::Hooked(hooked) => hooked.plan(aggregator),
-            Self::Degraded(degraded) => degraded.plan(snapshot),
+            Self::Hooked(hooked) => hooked.wants_dump(tracked),
+            // There is nothing else to tell what sources hold.
+            Self::Degraded(_) => true,
+        }
+    }
+
+    /// Begins what the last snapshots call for: giving rows to new sources, watching drops.
+    pub(super) fn plan(&mut self, snapshots: &[Snapshot], roster: &mut Roster) {
+        match self {
+            Self::Hooked(hooked) => hooked.plan(roster),
+            Self::Degraded(degraded) => degraded.plan(snapshots),
         }
     }
 }

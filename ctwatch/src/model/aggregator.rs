@@ -81,8 +81,8 @@ impl Aggregator {
     pub fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Rows { before, after } => {
-                self.before = before;
-                self.after = after;
+                self.before = *before;
+                self.after = *after;
                 self.baseline.follow(&self.after);
             }
             Observation::Table(reading) => self.table = reading,

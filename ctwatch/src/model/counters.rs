@@ -88,6 +88,20 @@ impl Counters {
         self.evictions_caused = self.evictions_caused.wrapping_add(other.evictions_caused);
         self.transient = self.transient.wrapping_add(other.transient);
     }
+
+    /// What was counted since `earlier`; nothing is less than nothing.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_sub(earlier.attempts),
+            refused: self.refused.saturating_sub(earlier.refused),
+            ended: self.ended.saturating_sub(earlier.ended),
+            events_sent: self.events_sent.saturating_sub(earlier.events_sent),
+            events_lost: self.events_lost.saturating_sub(earlier.events_lost),
+            evicted: self.evicted.saturating_sub(earlier.evicted),
+            evictions_caused: self.evictions_caused.saturating_sub(earlier.evictions_caused),
+            transient: self.transient.saturating_sub(earlier.transient),
+        }
+    }
 }
 
 fn signed(count: u64) -> i64 {

@@ -17,9 +17,9 @@ pub enum Observation {
     /// The rows, read before and after the table's count was.
     Rows {
         /// The reading before.
-        before: RowReading,
+        before: Box<RowReading>,
         /// The reading after.
-        after: RowReading,
+        after: Box<RowReading>,
     },
     /// The table's size, read between the two readings of the rows.
     Table(TableReading),

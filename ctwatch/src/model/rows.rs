@@ -13,6 +13,8 @@ pub struct RowReading {
     pub rows: HashMap<SourceKey, Counters>,
     /// What belongs to no source and no namespace.
     pub unattributed: Counters,
+    /// The sum over the rows of other namespaces, where these rows are those of one.
+    pub elsewhere: Counters,
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
 }
@@ -55,9 +57,35 @@ impl RowReading {
         total
     }
 
+    /// Divides a reading of all rows: a part for each of these namespaces, in their order, and the rows of all
+    /// others. What is `elsewhere` is left to whoever knows what other namespaces have counted.
+    pub fn divide(mut self, namespaces: &[u32]) -> (Vec<Self>, HashMap<SourceKey, Counters>) {
+        let empty = |netns: &u32| {
+            let part =
+                Self { unattributed: self.unattributed, witness: self.witness, ..Self::default() };
+            (*netns, part)
+        };
+        let mut parts: HashMap<u32, Self> = namespaces.iter().map(empty).collect();
+        let mut rest = HashMap::new();
+        if let [netns] = namespaces {
+            // Nearly all rows stay where they are.
+            rest = self.rows.extract_if(|key, _| key.netns != *netns).collect();
+            let only = parts.entry(*netns).or_default();
+            only.rows = self.rows;
+        } else {
+            for (key, counters) in self.rows {
+                let rows = parts.get_mut(&key.netns).map_or(&mut rest, |part| &mut part.rows);
+                rows.insert(key, counters);
+            }
+        }
+        let parts = namespaces.iter().map(|netns| parts.remove(netns).unwrap_or_default());
+        (parts.collect(), rest)
+    }
+
     /// The sum over everything counted.
     pub fn grand_total(&self) -> Counters {
         let mut total = self.unattributed;
+        total.add(&self.elsewhere);
         for counters in self.rows.values() {
             total.add(counters);
         }
@@ -68,11 +96,32 @@ impl RowReading {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::source;
 
     /// A row of attempts, refusals, ends, events sent and events lost.
     pub(crate) fn row(key: SourceKey, numbers: [u64; 5]) -> Row {
         let mut row = Row { key, ..Row::default() };
         row.counters[..5].copy_from_slice(&numbers);
         row
+    }
+
+    #[test]
+    fn a_reading_is_divided_without_loss() {
+        let address = "10.0.1.2".parse().unwrap();
+        let mut reading = RowReading { witness: [7; Witness::COUNT], ..RowReading::default() };
+        for (netns, attempts) in [(1, 10), (2, 20), (3, 30)] {
+            reading.add(&row(source::key(netns, address, 17), [attempts, 0, 0, 0, 0]));
+        }
+        for namespaces in [[1].as_slice(), &[3, 1], &[4, 2], &[]] {
+            let (parts, rest) = reading.clone().divide(namespaces);
+            assert_eq!(parts.len(), namespaces.len());
+            for (netns, part) in namespaces.iter().zip(&parts) {
+                let expected = if *netns < 4 { u64::from(*netns) * 10 } else { 0 };
+                assert_eq!(part.grand_total().attempts, expected, "{namespaces:?}");
+                assert_eq!(part.witness, reading.witness);
+            }
+            let divided: usize = parts.iter().map(|part| part.rows.len()).sum();
+            assert_eq!(divided + rest.len(), 3, "{namespaces:?}");
+        }
     }
 }

@@ -40,7 +40,10 @@ fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
 }
 
 fn observe(aggregator: &mut Aggregator, rows: &RowReading, entries: u64) {
-    aggregator.observe(Observation::Rows { before: rows.clone(), after: rows.clone() });
+    aggregator.observe(Observation::Rows {
+        before: Box::new(rows.clone()),
+        after: Box::new(rows.clone()),
+    });
     aggregator.observe(Observation::Table(TableReading {
         entries,
         limit: Some(1000),
@@ -106,8 +109,8 @@ fn entries_from_before_the_start_are_held_until_they_end() {
 fn drift_is_the_distance_from_what_both_readings_allow() {
     let mut aggregator = aggregator(10, SortBy::Entries);
     aggregator.observe(Observation::Rows {
-        before: reading(&[(client(1), 10, 0, 0)]),
-        after: reading(&[(client(1), 14, 0, 0)]),
+        before: Box::new(reading(&[(client(1), 10, 0, 0)])),
+        after: Box::new(reading(&[(client(1), 14, 0, 0)])),
     });
     for (count, drift) in [(10, 0), (12, 0), (14, 0), (9, 1), (20, -6)] {
         aggregator.observe(Observation::Table(TableReading {

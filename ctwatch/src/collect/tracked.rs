@@ -1,0 +1,126 @@
+//! What is kept of one network namespace: its numbers, the files of its table, and the ways to list and follow it.
+//!
+//! It knows nothing of other namespaces, nor how entries are counted in the kernel.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{following::Following, table::TableFiles};
+use crate::{
+    clock,
+    conntrack::listing::Listing,
+    host::{namespace::NetworkNamespace, sysctl::ConntrackFilesError},
+    model::{
+        aggregator::Aggregator,
+        counters::Counters,
+        limits::Limits,
+        loss::Hop,
+        mode::Mode,
+        observation::{Observation, TableReading},
+        snapshot::KernelStatistics,
+    },
+};
+
+/// One network namespace that is looked at.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    /// Its number.
+    pub(super) netns: u32,
+    /// Its numbers.
+    pub(super) aggregator: Aggregator,
+    /// How it is seen.
+    pub(super) mode: Mode,
+    /// The way to list its table; `None` if there is none, and while it is being listed.
+    pub(super) listing: Option<Listing>,
+    /// How far the first listings are, which tell what was there before the start.
+    pub(super) first_listing: FirstListing,
+    /// When the last listing ended.
+    pub(super) last_listing: Instant,
+    /// What is missing since a listing failed: a sentence of the mode.
+    pub(super) without_listing: Option<String>,
+    /// The events of its table, where no hook counts.
+    pub(super) following: Option<Following>,
+    /// What its rows had counted that were given up.
+    pub(super) released: Counters,
+    table: TableFiles,
+}
+
+/// How far the first listings of a table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstListing {
+    /// None has begun.
+    Due,
+    /// The first has begun, at this time; it frees the entries that have expired.
+    Running(Instant),
+    /// The second has begun, which lists what is left.
+    Again,
+    /// There will be none, or they are done.
+    Done,
+}
+
+/// The ways to look into a namespace, open.
+#[derive(Debug)]
+pub(super) struct Ways {
+    /// How things are seen by them.
+    pub(super) mode: Mode,
+    /// How to list the table.
+    pub(super) listing: Option<Listing>,
+    /// The events of the table.
+    pub(super) following: Option<Following>,
+}
+
+impl Tracked {
+    /// Opens the files of a namespace's table and reads where its counters begin.
+    ///
+    /// # Errors
+    ///
+    /// If conntrack is not there, or its files cannot be read.
+    pub(super) fn open(
+        namespace: &NetworkNamespace,
+        ways: Ways,
+        limits: Limits,
+    ) -> Result<Self, ConntrackFilesError> {
+        let Ways { mode, listing, following } = ways;
+        let netns = namespace.inode();
+        let mut table = TableFiles::open(namespace)?;
+        let mut aggregator = Aggregator::new(netns, limits, Arc::new(mode.clone()), clock::now());
+        let (_, kernel) = table.read()?;
+        aggregator.observe(Observation::Kernel(kernel));
+        Ok(Self {
+            netns,
+            aggregator,
+            mode,
+            listing,
+            first_listing: FirstListing::Due,
+            last_listing: Instant::now(),
+            without_listing: None,
+            following,
+            released: Counters::default(),
+            table,
+        })
+    }
+
+    /// Reads the kernel's own numbers.
+    ///
+    /// # Errors
+    ///
+    /// If conntrack is gone, or the kernel writes something unknown.
+    pub(super) fn read_table(
+        &mut self,
+    ) -> Result<(TableReading, KernelStatistics), ConntrackFilesError> {
+        self.table.read()
+    }
+
+    /// Counts what was lost, if anything was.
+    pub(super) fn lose(&mut self, hop: Hop, lost: u64) {
+        if lost > 0 {
+            self.aggregator.observe(Observation::Lost(hop, lost));
+        }
+    }
+
+    /// Says anew how things are seen.
+    pub(super) fn mode_changed(&mut self) {
+        self.aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
+    }
+}
