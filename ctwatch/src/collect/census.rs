@@ -154,8 +154,8 @@ mod tests {
                 let address = Ipv4Addr::new(10, 0, 0, last);
                 (source::key(NETNS, address.into(), 17), 500)
             });
-            assert_eq!(dumped.listed.held(), &HashMap::from(held));
             assert_eq!(dumped.decode_errors, 0);
+            assert_eq!(dumped.listed.into_held(), HashMap::from(held));
         }
     }
 
