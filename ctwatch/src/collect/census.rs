@@ -191,8 +191,8 @@ mod tests {
                 let address = Ipv4Addr::new(10, 0, 0, last);
                 (source::key(NETNS, address.into(), 17), 500)
             });
-            assert_eq!(dumped.listed.held(), &HashMap::from(held));
             assert_eq!((finished.netns, dumped.decode_errors), (NETNS, 0));
+            assert_eq!(dumped.listed.into_held(), HashMap::from(held));
             listing = finished.listing.unwrap();
         }
     }
