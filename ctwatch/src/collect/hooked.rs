@@ -79,7 +79,7 @@ impl Hooked {
     pub(super) async fn first_census(&mut self, patience: Duration, aggregator: &mut Aggregator) {
         self.last_census = Instant::now();
         match &mut self.census {
-            Some(census) => census.begin(self.probes.rows.read(), Listed::default()),
+            Some(census) => census.begin(self.probes.read(), Listed::default()),
             None => self.end_trace(None, aggregator),
         }
         let all_taken = async {
@@ -124,7 +124,7 @@ impl Hooked {
 
     /// The rows as they are now.
     pub(super) fn read_rows(&self) -> RowReading {
-        self.probes.rows.read()
+        self.probes.read()
     }
 
     /// Begins a dump if the numbers need one, and makes room for new sources.
@@ -136,7 +136,7 @@ impl Hooked {
             || aggregator.has_drifted_far()
             || aggregator.needs_census() && self.last_census.elapsed() >= UNSETTLED_RETRY;
         if let Some(census) = self.census.as_mut().filter(|census| due && census.is_allowed()) {
-            census.begin(self.probes.rows.read(), Listed::default());
+            census.begin(self.probes.read(), Listed::default());
         }
         self.reclaimer.plan(&self.probes.rows, aggregator);
     }
@@ -157,13 +157,11 @@ impl Hooked {
             && !std::mem::replace(&mut self.listed_twice, true)
             && self.last_census.elapsed() <= SECOND_CENSUS_AT_ONCE;
         match (finished, &mut self.census) {
-            (Ok(first), Some(census)) if again => {
-                census.begin(self.probes.rows.read(), first.listed)
-            }
+            (Ok(first), Some(census)) if again => census.begin(self.probes.read(), first.listed),
             (finished, _) if self.trace.is_some() => self.end_trace(Some(finished), aggregator),
             (Ok(dumped), _) => {
                 self.last_census = Instant::now();
-                observe_census(dumped, self.probes.rows.read(), aggregator);
+                observe_census(dumped, self.probes.read(), aggregator);
             }
             // What is known stays as it is; another dump follows.
             (Err(_), _) => self.last_census = Instant::now(),
@@ -189,7 +187,7 @@ impl Hooked {
             }
             None => return aggregator.observe(Observation::HeldBefore(HashMap::new())),
         };
-        let after = self.probes.rows.read();
+        let after = self.probes.read();
         let exact = trace.held_before(self.netns, &dumped.listed);
         let is_whole = after.witness(Witness::TracesLost) == 0 && !dumped.may_skip;
         match exact.filter(|_| is_whole) {

@@ -10,11 +10,13 @@ use std::{
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
 use super::{
-    baseline::Baseline,
+    baseline::{Baseline, Census},
     counters::Counters,
     event::Event,
+    lasting_drift::LastingDrift,
     limits::Limits,
     loss::{Hop, Loss},
+    misses::{Credit, Missed, Share},
     mode::{Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
@@ -36,6 +38,8 @@ pub struct Aggregator {
     after: RowReading,
     baseline: Baseline,
     is_baseline_known: bool,
+    credit: Credit,
+    lasting_drift: LastingDrift,
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
     netlink: SeenByNetlink,
@@ -62,6 +66,8 @@ impl Aggregator {
             after: RowReading::default(),
             baseline: Baseline::default(),
             is_baseline_known: false,
+            credit: Credit::default(),
+            lasting_drift: LastingDrift::default(),
             released: HashMap::new(),
             released_rest: Counters::default(),
             netlink: SeenByNetlink::new(limits.remembered_sources),
@@ -84,6 +90,7 @@ impl Aggregator {
                 self.before = before;
                 self.after = after;
                 self.baseline.follow(&self.after);
+                self.follow_misses();
             }
             Observation::Table(reading) => self.table = reading,
             Observation::Kernel(now) => {
@@ -93,12 +100,10 @@ impl Aggregator {
             Observation::HeldBefore(held) => {
                 self.baseline = Baseline::exactly(held);
                 self.baseline.follow(&self.after);
+                self.credit.settle_all();
                 self.is_baseline_known = true;
             }
-            Observation::Census(census) => {
-                self.baseline.reconcile(self.netns, &census);
-                self.is_baseline_known = true;
-            }
+            Observation::Census(census) => self.take_census(&census),
             Observation::Held(held) => self.netlink.held(held),
             Observation::Began(source) => self.netlink.began(source),
             Observation::Ended(source) => self.netlink.ended(source),
@@ -116,6 +121,7 @@ impl Aggregator {
 
     /// Closes the interval that ends at `now`.
     pub fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
+        self.believe_refusals();
         let churn = self.after.total(self.netns).churn();
         self.churn_in_interval = churn.abs_diff(self.churn);
         self.churn = churn;
@@ -138,12 +144,14 @@ impl Aggregator {
             ending,
             &mut events,
         );
+        let drift_entries = self.drift();
+        self.lasting_drift.line(drift_entries, self.missed().map(|missed| missed.total()));
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
             netns: self.netns,
             interval_s,
             table: self.table_now(interval_s),
-            drift_entries: self.drift(),
+            drift_entries,
             witness: self.witness(),
             loss: self.loss_now(),
             kernel: self.kernel,
@@ -158,10 +166,10 @@ impl Aggregator {
         snapshot
     }
 
-    /// Whether a dump of the table would make the numbers better: some source is not settled, or the sum
-    /// over the sources has drifted from the kernel's count.
+    /// Whether a dump of the table would make the numbers better: some source is not settled, the sum over the
+    /// sources stays away from the kernel's count, or calls were missed since the last one.
     pub fn needs_census(&self) -> bool {
-        self.baseline.is_unsettled() || self.drift().is_some_and(|drift| drift != 0)
+        self.baseline.is_unsettled() || self.lasting_drift.lasts()
     }
 
     /// Whether the sum over the sources is so far from the kernel's count that it cannot be what is under way.
@@ -183,6 +191,41 @@ impl Aggregator {
     /// Entries that a key holds, by a reading of the rows.
     pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
         self.baseline.held_before(key) + counters.balance()
+    }
+
+    /// What the hooks missed since the start; `None` where nobody tells.
+    fn missed(&self) -> Option<Missed> {
+        self.after.missed.filter(|_| self.mode.counts_in_kernel())
+    }
+
+    fn follow_misses(&mut self) {
+        if let Some(missed) = self.missed() {
+            let share = if self.after.is_alone(self.netns) { Share::Alone } else { Share::Shared };
+            self.credit.follow(&missed, share);
+        }
+    }
+
+    /// The kernel's own count of refused packets is what it dropped, less what it dropped as it could not insert
+    /// it (`__nf_conntrack_confirm`, net/netfilter/nf_conntrack_core.c).
+    fn believe_refusals(&mut self) {
+        let KernelStatistics { drop, insert_failed, chaintoolong, .. } = self.kernel;
+        let clashes = insert_failed.unwrap_or(0).saturating_sub(chaintoolong.unwrap_or(0));
+        let kernel = drop.unwrap_or(0).saturating_sub(clashes);
+        self.credit.believe_refusals(kernel, self.after.witness(Witness::Refused));
+    }
+
+    fn take_census(&mut self, census: &Census) {
+        if self.lasting_drift.lasts() {
+            self.baseline.doubt();
+        }
+        let before = self.baseline.sum();
+        self.baseline.reconcile(self.netns, census);
+        if std::mem::replace(&mut self.is_baseline_known, true) {
+            self.credit.settle(self.baseline.sum() - before);
+        } else {
+            self.credit.settle_all();
+        }
+        self.lasting_drift.dumped();
     }
 
     fn keep_event(&mut self, event: Event) {
@@ -225,9 +268,10 @@ impl Aggregator {
             .collect();
         let mut nobody = self.released_rest;
         nobody.add(&self.after.unattributed);
+        nobody.add(&self.credit.counters());
         if !nobody.is_zero() {
-            let held = self.known(self.after.unattributed.balance());
-            rows.push(numbers(None, held, &nobody));
+            let held = self.after.unattributed.balance() + self.credit.unsettled();
+            rows.push(numbers(None, self.known(held), &nobody));
         }
         rows
     }
@@ -264,10 +308,16 @@ impl Aggregator {
         if !self.mode.counts_in_kernel() || !self.is_baseline_known {
             return None;
         }
-        let before_start: i64 =
-            self.baseline.sources().map(|key| self.baseline.held_before(key)).sum();
+        let before_start = self.baseline.sum();
+        // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
+        let missed = |reading: &RowReading| {
+            reading.missed.map_or(0, |missed| self.credit.unsettled_at(&missed)).max(0)
+        };
         let sum = |reading: &RowReading| {
-            before_start + reading.total(self.netns).balance() + reading.unattributed.balance()
+            before_start
+                + reading.total(self.netns).balance()
+                + reading.unattributed.balance()
+                + missed(reading)
         };
         let (a, b) = (sum(&self.before), sum(&self.after));
         let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
@@ -302,11 +352,13 @@ impl Aggregator {
         if !self.mode.counts_in_kernel() {
             return None;
         }
-        let attempts = self.after.witness(Witness::Attempts);
-        let refused = self.after.witness(Witness::Refused);
-        let ended = self.after.witness(Witness::Ended);
+        let missed = self.credit.counters();
+        let attempts = self.after.witness(Witness::Attempts) + missed.attempts;
+        let refused = self.after.witness(Witness::Refused) + missed.refused;
+        let ended = self.after.witness(Witness::Ended) + missed.ended;
         let mut rows = self.after.grand_total();
         rows.add(&self.released_rest);
+        rows.add(&missed);
         for released in self.released.values() {
             rows.add(released);
         }
@@ -327,6 +379,7 @@ impl Aggregator {
             widened.map(|(_, counters)| counters.attempts).sum()
         };
         Loss {
+            probe_missed: self.missed().map(|missed| missed.total()),
             ring_full: self.mode.sees_refusals().then(|| self.after.witness(Witness::EventsLost)),
             map_full: in_kernel.then(map_full),
             requester_unknown: in_kernel.then(|| self.after.witness(Witness::RequesterUnknown)),
@@ -351,5 +404,7 @@ fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) ->
     }
 }
 
+#[cfg(test)]
+mod missed;
 #[cfg(test)]
 mod tests;

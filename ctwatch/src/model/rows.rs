@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
-use super::counters::Counters;
+use super::{counters::Counters, misses::Missed};
 
 /// All rows that have counted something, and the per-CPU totals, read at about one time.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct RowReading {
     pub unattributed: Counters,
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
+    /// What the hooks missed, over all namespaces; `None` where the kernel does not tell.
+    pub missed: Option<Missed>,
 }
 
 impl RowReading {
@@ -53,6 +55,11 @@ impl RowReading {
             total.add(counters);
         }
         total
+    }
+
+    /// Whether nothing was counted in any other namespace than this one.
+    pub fn is_alone(&self, netns: u32) -> bool {
+        self.rows.keys().all(|key| key.netns == netns)
     }
 
     /// The sum over everything counted.
