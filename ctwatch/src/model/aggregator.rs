@@ -195,7 +195,7 @@ impl Aggregator {
 
     /// What the hooks missed since the start; `None` where nobody tells.
     fn missed(&self) -> Option<Missed> {
-        self.after.missed.filter(|_| self.mode.counts_in_kernel())
+        self.after.missed.as_deref().copied().filter(|_| self.mode.counts_in_kernel())
     }
 
     fn follow_misses(&mut self) {
@@ -311,7 +311,7 @@ impl Aggregator {
         let before_start = self.baseline.sum();
         // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
         let missed = |reading: &RowReading| {
-            reading.missed.map_or(0, |missed| self.credit.unsettled_at(&missed)).max(0)
+            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed)).max(0)
         };
         let sum = |reading: &RowReading| {
             before_start

@@ -16,7 +16,7 @@ pub struct RowReading {
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
     /// What the hooks missed, over all namespaces; `None` where the kernel does not tell.
-    pub missed: Option<Missed>,
+    pub missed: Option<Box<Missed>>,
 }
 
 impl RowReading {

@@ -66,7 +66,7 @@ impl Hooked {
     /// Reads the counters, and what the hooks missed.
     pub fn read(&self) -> RowReading {
         let mut reading = self.rows.read();
-        reading.missed = self.misses.read();
+        reading.missed = self.misses.read().map(Box::new);
         reading
     }
 }

@@ -83,7 +83,7 @@ impl Kernel {
             .zip(self.counted)
             .map(|(key, (attempts, refused, ended))| (key, attempts, refused, ended))
             .collect();
-        RowReading { missed: Some(self.missed), ..reading(&rows) }
+        RowReading { missed: Some(Box::new(self.missed)), ..reading(&rows) }
     }
 
     fn tell(&self, aggregator: &mut Aggregator) {
@@ -193,7 +193,7 @@ fn misses_that_nobody_counts_are_found_by_their_drift() {
 fn a_source_that_is_not_quiet_stays_unsettled_after_misses() {
     let mut aggregator = aggregator(10, SortBy::Entries);
     let rows = |attempts, missed| RowReading {
-        missed: Some(Missed { attempts: missed, ..Missed::default() }),
+        missed: Some(Box::new(Missed { attempts: missed, ..Missed::default() })),
         ..reading(&[(client(1), attempts, 0, 0)])
     };
     observe(&mut aggregator, &rows(10, 1), 11);
