@@ -10,6 +10,7 @@ use std::{
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
 use super::{
+    audit::Sums,
     baseline::{Baseline, Census},
     counters::Counters,
     event::Event,
@@ -153,6 +154,7 @@ impl Aggregator {
             table: self.table_now(interval_s),
             drift_entries,
             witness: self.witness(),
+            sums: self.sums(),
             loss: self.loss_now(),
             kernel: self.kernel,
             mode: Arc::clone(&self.mode),
@@ -352,24 +354,54 @@ impl Aggregator {
         if !self.mode.counts_in_kernel() {
             return None;
         }
-        let missed = self.credit.counters();
-        let attempts = self.after.witness(Witness::Attempts) + missed.attempts;
-        let refused = self.after.witness(Witness::Refused) + missed.refused;
-        let ended = self.after.witness(Witness::Ended) + missed.ended;
-        let mut rows = self.after.grand_total();
-        rows.add(&self.released_rest);
-        rows.add(&missed);
-        for released in self.released.values() {
-            rows.add(released);
-        }
-        let counted = i128::from(rows.attempts) + i128::from(rows.refused) + i128::from(rows.ended);
-        let witnessed = i128::from(attempts) + i128::from(refused) + i128::from(ended);
+        let Sums { all_rows, all_cpus, .. } = self.sums_at(&self.after);
+        let sum = |all: &Counters| {
+            i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended)
+        };
         Some(WitnessTotals {
-            new: attempts.saturating_sub(refused),
-            refused,
-            ended,
-            difference: i64::try_from(counted - witnessed).unwrap_or(i64::MAX),
+            new: all_cpus.new_entries(),
+            refused: all_cpus.refused,
+            ended: all_cpus.ended,
+            difference: i64::try_from(sum(&all_rows) - sum(&all_cpus)).unwrap_or(i64::MAX),
         })
+    }
+
+    fn sums(&self) -> Option<[Sums; 2]> {
+        let readings = [&self.before, &self.after];
+        self.mode.counts_in_kernel().then(|| readings.map(|reading| self.sums_at(reading)))
+    }
+
+    fn sums_at(&self, reading: &RowReading) -> Sums {
+        let credited = self.credit.counters();
+        let unsettled =
+            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed));
+        let mut sources = reading.total(self.netns);
+        let held =
+            self.baseline.sum() + sources.balance() + reading.unattributed.balance() + unsettled;
+        let mut all_rows = reading.grand_total();
+        all_rows.add(&credited);
+        all_rows.add(&self.released_rest);
+        for (key, released) in &self.released {
+            all_rows.add(released);
+            if key.netns == self.netns {
+                sources.add(released);
+            }
+        }
+        let mut all_cpus = Counters {
+            attempts: reading.witness(Witness::Attempts),
+            refused: reading.witness(Witness::Refused),
+            ended: reading.witness(Witness::Ended),
+            ..Counters::default()
+        };
+        all_cpus.add(&credited);
+        Sums {
+            held: self.is_baseline_known.then_some(held),
+            sources,
+            nobody: reading.unattributed,
+            credited,
+            all_rows,
+            all_cpus,
+        }
     }
 
     fn loss_now(&self) -> Loss {

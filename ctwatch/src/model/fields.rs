@@ -318,6 +318,15 @@ impl KernelStatistics {
     }
 }
 
+/// The sum of a source's counts, whatever they count: where this is the same the parts most likely are.
+pub fn sum_of_counts(numbers: &SourceNumbers) -> i64 {
+    let counts = SOURCE.iter().map(|field| match (field.value)(numbers) {
+        Value::Count(count) => i64::try_from(count).unwrap_or(i64::MAX),
+        _ => 0,
+    });
+    counts.fold(0, i64::saturating_add)
+}
+
 fn count(value: Option<u64>) -> Value {
     value.map_or(Value::Unknown, Value::Count)
 }

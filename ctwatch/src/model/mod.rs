@@ -4,6 +4,7 @@
 //! come out; time is a parameter.
 
 pub mod aggregator;
+pub mod audit;
 pub mod baseline;
 pub mod counters;
 pub mod decode;
