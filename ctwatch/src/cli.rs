@@ -20,7 +20,8 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 fine, 1 the operation failed, 2 wrong arguments, 77 cannot run here (the reason is on stderr).";
+Exit status: 0 fine, 1 the operation failed, 2 wrong arguments,
+3 something is wrong (audit), 77 cannot run here (the reason is on stderr).";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,16 @@ Examples:
 
 A source is told of at most ten times a second; each line says how many more there were since its last one.")]
     Events(EventsArguments),
+    /// Hold the numbers against the kernel's and against each other
+    #[command(after_help = "\
+Examples:
+  ctwatch audit                              look for ten seconds, then print both sides of each identity
+  ctwatch audit --for 5m --json              for five minutes, as one JSON object
+  ctwatch audit --attach kprobe              the numbers of kprobes
+
+It ends with status 3 if an identity does not hold. Numbers that change while they are read count as equal as far
+as they can have been.")]
+    Audit(AuditArguments),
 }
 
 /// Arguments of `watch`.
@@ -81,6 +92,20 @@ pub struct EventsArguments {
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
+    /// Where and how to look
+    #[command(flatten)]
+    pub look: LookArguments,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// How long to look
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,

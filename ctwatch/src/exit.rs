@@ -12,6 +12,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong arguments.
     Usage = 2,
+    /// It looked, and found something wrong.
+    Findings = 3,
     /// It cannot run here: a privilege or a feature of the kernel is missing, or nothing is tracked.
     CannotRun = 77,
 }
@@ -31,6 +33,9 @@ pub enum CommandError {
     /// It cannot run here.
     #[error("{0}")]
     CannotRun(String),
+    /// Something was found wrong.
+    #[error("{0}")]
+    Findings(String),
     /// Whoever reads the output has closed it; not an error.
     #[error("the output was closed")]
     OutputClosed,
@@ -45,6 +50,7 @@ impl CommandError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::CannotRun(_) => Exit::CannotRun,
+            Self::Findings(_) => Exit::Findings,
             Self::OutputClosed => Exit::Fine,
             Self::Failed(_) => Exit::Failed,
         }

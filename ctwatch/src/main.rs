@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
-    command::{events, look, watch},
+    command::{audit, events, look, watch},
     exit::{CommandError, Exit},
 };
 
@@ -39,6 +39,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
     let ended = runtime.block_on(async {
         match command {
             Command::Watch(arguments) => watch::run(arguments).await,
+            Command::Audit(arguments) => audit::run(arguments).await,
             Command::Events(arguments) => events::run(arguments).await,
         }
     });

@@ -52,6 +52,14 @@ fn a_missing_namespace_is_named() {
 }
 
 #[test]
+fn an_audit_takes_a_time() {
+    assert_usage_error(&["audit", "--for", "0s"], "longer than zero");
+    assert_usage_error(&["audit", "--for", "long"], "250ms");
+    assert_usage_error(&["audit", "--interval", "1s"], "--interval");
+    assert_usage_error(&["audit", "--netns", "no-such-namespace"], "no-such-namespace");
+}
+
+#[test]
 fn numbers_are_bounded() {
     assert_usage_error(&["watch", "--max-sources", "0"], "--max-sources");
     assert_usage_error(&["watch", "--top", "many"], "--top");
@@ -65,9 +73,11 @@ fn help_is_data_and_names_every_exit_status() {
     for part in [
         "watch",
         "events",
+        "audit",
         "0 fine",
         "1 the operation failed",
         "2 wrong arguments",
+        "3 something is wrong",
         "77 cannot run here",
     ] {
         assert!(text(&output.stdout).contains(part), "{part}");

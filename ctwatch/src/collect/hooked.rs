@@ -88,7 +88,7 @@ impl Hooked {
                 continue;
             };
             tracked.first_listing = FirstListing::Running(Instant::now());
-            let before = roster.part(netns, self.probes.rows.read());
+            let before = roster.part(netns, self.probes.read());
             census.begin(netns, listing, before, Listed::default());
         }
     }
@@ -120,7 +120,7 @@ impl Hooked {
 
     /// The rows as they are now, those of all namespaces.
     pub(super) fn read_rows(&self) -> RowReading {
-        self.probes.rows.read()
+        self.probes.read()
     }
 
     /// Makes room for new sources.
@@ -147,7 +147,7 @@ impl Hooked {
         roster: &mut Roster,
     ) {
         let Finished { netns, listing, dumped } = finished;
-        let rows = roster.part(netns, self.probes.rows.read());
+        let rows = roster.part(netns, self.probes.read());
         let Some(tracked) = roster.of(netns) else { return };
         match (tracked.first_listing, dumped, listing) {
             (FirstListing::Running(began), Ok(first), Some(listing))
@@ -197,7 +197,7 @@ impl Hooked {
         }
         // What the dump has seen was traced before it ended, so it is in the ring by now.
         self.drain(usize::MAX, roster);
-        let after = roster.part(netns, self.probes.rows.read());
+        let after = roster.part(netns, self.probes.read());
         let (Some(tracked), Some(trace)) = (roster.of(netns), &self.trace) else { return };
         let dumped = match dumped {
             Ok(dumped) => dumped,

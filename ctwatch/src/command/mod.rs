@@ -1,5 +1,6 @@
 //! The subcommands, one a file, and what they share.
 
+pub mod audit;
 pub mod events;
 pub mod look;
 pub mod watch;

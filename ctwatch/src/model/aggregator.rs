@@ -10,11 +10,14 @@ use std::{
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
 use super::{
-    baseline::Baseline,
+    audit::Sums,
+    baseline::{Baseline, Census},
     counters::Counters,
     event::Event,
+    lasting_drift::LastingDrift,
     limits::Limits,
     loss::{Hop, Loss},
+    misses::{Credit, Missed, Share},
     mode::{Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
@@ -36,6 +39,8 @@ pub struct Aggregator {
     after: RowReading,
     baseline: Baseline,
     is_baseline_known: bool,
+    credit: Credit,
+    lasting_drift: LastingDrift,
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
     netlink: SeenByNetlink,
@@ -62,6 +67,8 @@ impl Aggregator {
             after: RowReading::default(),
             baseline: Baseline::default(),
             is_baseline_known: false,
+            credit: Credit::default(),
+            lasting_drift: LastingDrift::default(),
             released: HashMap::new(),
             released_rest: Counters::default(),
             netlink: SeenByNetlink::new(limits.remembered_sources),
@@ -84,6 +91,7 @@ impl Aggregator {
                 self.before = *before;
                 self.after = *after;
                 self.baseline.follow(&self.after);
+                self.follow_misses();
             }
             Observation::Table(reading) => self.table = reading,
             Observation::Kernel(now) => {
@@ -93,12 +101,10 @@ impl Aggregator {
             Observation::HeldBefore(held) => {
                 self.baseline = Baseline::exactly(held);
                 self.baseline.follow(&self.after);
+                self.credit.settle_all();
                 self.is_baseline_known = true;
             }
-            Observation::Census(census) => {
-                self.baseline.reconcile(self.netns, &census);
-                self.is_baseline_known = true;
-            }
+            Observation::Census(census) => self.take_census(&census),
             Observation::Held(held) => self.netlink.held(held),
             Observation::Began(source) => self.netlink.began(source),
             Observation::Ended(source) => self.netlink.ended(source),
@@ -116,6 +122,7 @@ impl Aggregator {
 
     /// Closes the interval that ends at `now`.
     pub fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
+        self.believe_refusals();
         let churn = self.after.total(self.netns).churn();
         self.churn_in_interval = churn.abs_diff(self.churn);
         self.churn = churn;
@@ -138,13 +145,16 @@ impl Aggregator {
             ending,
             &mut events,
         );
+        let drift_entries = self.drift();
+        self.lasting_drift.line(drift_entries, self.missed().map(|missed| missed.total()));
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
             netns: self.netns,
             interval_s,
             table: self.table_now(interval_s),
-            drift_entries: self.drift(),
+            drift_entries,
             witness: self.witness(),
+            sums: self.sums(),
             loss: self.loss_now(),
             kernel: self.kernel,
             mode: Arc::clone(&self.mode),
@@ -158,10 +168,10 @@ impl Aggregator {
         snapshot
     }
 
-    /// Whether a dump of the table would make the numbers better: some source is not settled, or the sum
-    /// over the sources has drifted from the kernel's count.
+    /// Whether a dump of the table would make the numbers better: some source is not settled, the sum over the
+    /// sources stays away from the kernel's count, or calls were missed since the last one.
     pub fn needs_census(&self) -> bool {
-        self.baseline.is_unsettled() || self.drift().is_some_and(|drift| drift != 0)
+        self.baseline.is_unsettled() || self.lasting_drift.lasts()
     }
 
     /// Whether the sum over the sources is so far from the kernel's count that it cannot be what is under way.
@@ -183,6 +193,41 @@ impl Aggregator {
     /// Entries that a key holds, by a reading of the rows.
     pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
         self.baseline.held_before(key) + counters.balance()
+    }
+
+    /// What the hooks missed since the start; `None` where nobody tells.
+    fn missed(&self) -> Option<Missed> {
+        self.after.missed.as_deref().copied().filter(|_| self.mode.counts_in_kernel())
+    }
+
+    fn follow_misses(&mut self) {
+        if let Some(missed) = self.missed() {
+            let share = if self.after.is_alone(self.netns) { Share::Alone } else { Share::Shared };
+            self.credit.follow(&missed, share);
+        }
+    }
+
+    /// The kernel's own count of refused packets is what it dropped, less what it dropped as it could not insert
+    /// it (`__nf_conntrack_confirm`, net/netfilter/nf_conntrack_core.c).
+    fn believe_refusals(&mut self) {
+        let KernelStatistics { drop, insert_failed, chaintoolong, .. } = self.kernel;
+        let clashes = insert_failed.unwrap_or(0).saturating_sub(chaintoolong.unwrap_or(0));
+        let kernel = drop.unwrap_or(0).saturating_sub(clashes);
+        self.credit.believe_refusals(kernel, self.after.witness(Witness::Refused));
+    }
+
+    fn take_census(&mut self, census: &Census) {
+        if self.lasting_drift.lasts() {
+            self.baseline.doubt();
+        }
+        let before = self.baseline.sum();
+        self.baseline.reconcile(self.netns, census);
+        if std::mem::replace(&mut self.is_baseline_known, true) {
+            self.credit.settle(self.baseline.sum() - before);
+        } else {
+            self.credit.settle_all();
+        }
+        self.lasting_drift.dumped();
     }
 
     fn keep_event(&mut self, event: Event) {
@@ -225,9 +270,10 @@ impl Aggregator {
             .collect();
         let mut nobody = self.released_rest;
         nobody.add(&self.after.unattributed);
+        nobody.add(&self.credit.counters());
         if !nobody.is_zero() {
-            let held = self.known(self.after.unattributed.balance());
-            rows.push(numbers(None, held, &nobody));
+            let held = self.after.unattributed.balance() + self.credit.unsettled();
+            rows.push(numbers(None, self.known(held), &nobody));
         }
         rows
     }
@@ -264,10 +310,16 @@ impl Aggregator {
         if !self.mode.counts_in_kernel() || !self.is_baseline_known {
             return None;
         }
-        let before_start: i64 =
-            self.baseline.sources().map(|key| self.baseline.held_before(key)).sum();
+        let before_start = self.baseline.sum();
+        // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
+        let missed = |reading: &RowReading| {
+            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed)).max(0)
+        };
         let sum = |reading: &RowReading| {
-            before_start + reading.total(self.netns).balance() + reading.unattributed.balance()
+            before_start
+                + reading.total(self.netns).balance()
+                + reading.unattributed.balance()
+                + missed(reading)
         };
         let (a, b) = (sum(&self.before), sum(&self.after));
         let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
@@ -302,22 +354,54 @@ impl Aggregator {
         if !self.mode.counts_in_kernel() {
             return None;
         }
-        let attempts = self.after.witness(Witness::Attempts);
-        let refused = self.after.witness(Witness::Refused);
-        let ended = self.after.witness(Witness::Ended);
-        let mut rows = self.after.grand_total();
-        rows.add(&self.released_rest);
-        for released in self.released.values() {
-            rows.add(released);
-        }
-        let counted = i128::from(rows.attempts) + i128::from(rows.refused) + i128::from(rows.ended);
-        let witnessed = i128::from(attempts) + i128::from(refused) + i128::from(ended);
+        let Sums { all_rows, all_cpus, .. } = self.sums_at(&self.after);
+        let sum = |all: &Counters| {
+            i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended)
+        };
         Some(WitnessTotals {
-            new: attempts.saturating_sub(refused),
-            refused,
-            ended,
-            difference: i64::try_from(counted - witnessed).unwrap_or(i64::MAX),
+            new: all_cpus.new_entries(),
+            refused: all_cpus.refused,
+            ended: all_cpus.ended,
+            difference: i64::try_from(sum(&all_rows) - sum(&all_cpus)).unwrap_or(i64::MAX),
         })
+    }
+
+    fn sums(&self) -> Option<[Sums; 2]> {
+        let readings = [&self.before, &self.after];
+        self.mode.counts_in_kernel().then(|| readings.map(|reading| self.sums_at(reading)))
+    }
+
+    fn sums_at(&self, reading: &RowReading) -> Sums {
+        let credited = self.credit.counters();
+        let unsettled =
+            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed));
+        let mut sources = reading.total(self.netns);
+        let held =
+            self.baseline.sum() + sources.balance() + reading.unattributed.balance() + unsettled;
+        let mut all_rows = reading.grand_total();
+        all_rows.add(&credited);
+        all_rows.add(&self.released_rest);
+        for (key, released) in &self.released {
+            all_rows.add(released);
+            if key.netns == self.netns {
+                sources.add(released);
+            }
+        }
+        let mut all_cpus = Counters {
+            attempts: reading.witness(Witness::Attempts),
+            refused: reading.witness(Witness::Refused),
+            ended: reading.witness(Witness::Ended),
+            ..Counters::default()
+        };
+        all_cpus.add(&credited);
+        Sums {
+            held: self.is_baseline_known.then_some(held),
+            sources,
+            nobody: reading.unattributed,
+            credited,
+            all_rows,
+            all_cpus,
+        }
     }
 
     fn loss_now(&self) -> Loss {
@@ -327,6 +411,7 @@ impl Aggregator {
             widened.map(|(_, counters)| counters.attempts).sum()
         };
         Loss {
+            probe_missed: self.missed().map(|missed| missed.total()),
             ring_full: self.mode.sees_refusals().then(|| self.after.witness(Witness::EventsLost)),
             map_full: in_kernel.then(map_full),
             requester_unknown: in_kernel.then(|| self.after.witness(Witness::RequesterUnknown)),
@@ -351,5 +436,7 @@ fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) ->
     }
 }
 
+#[cfg(test)]
+mod missed;
 #[cfg(test)]
 mod tests;

@@ -28,12 +28,13 @@ pub struct Census {
 pub struct Baseline {
     held_before: HashMap<SourceKey, i64>,
     unsettled: HashSet<SourceKey>,
+    doubted: bool,
 }
 
 impl Baseline {
     /// What is known exactly, source by source.
     pub fn exactly(held_before: HashMap<SourceKey, i64>) -> Self {
-        Self { held_before, unsettled: HashSet::new() }
+        Self { held_before, ..Self::default() }
     }
 
     /// Takes in a dump of the namespace `netns`.
@@ -54,6 +55,18 @@ impl Baseline {
             let estimate = held_now - (before.balance() + after.balance()) / 2;
             self.settle(key, estimate, churn);
         }
+        self.doubted = false;
+    }
+
+    /// Takes in that what is known may be wrong by now: a dump that does not find a source quiet leaves it
+    /// unsettled.
+    pub fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// The sum over all sources.
+    pub fn sum(&self) -> i64 {
+        self.held_before.values().sum()
     }
 
     /// Entries of `key` from before the count; negative where some are gone that no dump ever saw.
@@ -104,6 +117,9 @@ impl Baseline {
             self.unsettled.remove(&key);
         } else if self.held_before.contains_key(&key) && (estimate - current).abs() <= churn {
             // What is known already is within what this dump can tell.
+            if self.doubted {
+                self.unsettled.insert(key);
+            }
             return;
         } else {
             self.unsettled.insert(key);

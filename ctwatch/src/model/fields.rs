@@ -242,7 +242,7 @@ pub const LOSS: &[Field<Loss>] = &[
     Field {
         name: "probe_missed",
         unit: "calls",
-        help: "calls that a probe missed; null where the kernel does not tell",
+        help: "calls that hooks missed, in all namespaces; null where the kernel does not tell",
         value: |l| count(l.probe_missed),
     },
     Field {
@@ -288,19 +288,19 @@ pub const WITNESS: &[Field<WitnessTotals>] = &[
     Field {
         name: "new",
         unit: "entries",
-        help: "entries made in all namespaces, counted without the rows",
+        help: "entries made in all namespaces, counted without the rows; missed ones that are credited included",
         value: |w| Value::Count(w.new),
     },
     Field {
         name: "refused",
         unit: "packets",
-        help: "packets refused in all namespaces, counted without the rows",
+        help: "packets refused in all namespaces, in the same way",
         value: |w| Value::Count(w.refused),
     },
     Field {
         name: "ended",
         unit: "entries",
-        help: "entries gone in all namespaces, counted without the rows",
+        help: "entries gone in all namespaces, in the same way",
         value: |w| Value::Count(w.ended),
     },
     Field {
@@ -316,6 +316,15 @@ impl KernelStatistics {
     pub fn any(&self) -> bool {
         KERNEL.iter().any(|field| matches!((field.value)(self), Value::Count(count) if count > 0))
     }
+}
+
+/// The sum of a source's counts, whatever they count: where this is the same the parts most likely are.
+pub fn sum_of_counts(numbers: &SourceNumbers) -> i64 {
+    let counts = SOURCE.iter().map(|field| match (field.value)(numbers) {
+        Value::Count(count) => i64::try_from(count).unwrap_or(i64::MAX),
+        _ => 0,
+    });
+    counts.fold(0, i64::saturating_add)
 }
 
 fn count(value: Option<u64>) -> Value {

@@ -4,13 +4,16 @@
 //! come out; time is a parameter.
 
 pub mod aggregator;
+pub mod audit;
 pub mod baseline;
 pub mod counters;
 pub mod decode;
 pub mod event;
 pub mod fields;
+pub mod lasting_drift;
 pub mod limits;
 pub mod loss;
+pub mod misses;
 pub mod mode;
 pub mod moment;
 pub mod observation;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
-use super::counters::Counters;
+use super::{counters::Counters, misses::Missed};
 
 /// All rows that have counted something, and the per-CPU totals, read at about one time.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct RowReading {
     pub elsewhere: Counters,
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
+    /// What the hooks missed, over all namespaces; `None` where the kernel does not tell.
+    pub missed: Option<Box<Missed>>,
 }
 
 impl RowReading {
@@ -61,8 +63,12 @@ impl RowReading {
     /// others. What is `elsewhere` is left to whoever knows what other namespaces have counted.
     pub fn divide(mut self, namespaces: &[u32]) -> (Vec<Self>, HashMap<SourceKey, Counters>) {
         let empty = |netns: &u32| {
-            let part =
-                Self { unattributed: self.unattributed, witness: self.witness, ..Self::default() };
+            let part = Self {
+                unattributed: self.unattributed,
+                witness: self.witness,
+                missed: self.missed.clone(),
+                ..Self::default()
+            };
             (*netns, part)
         };
         let mut parts: HashMap<u32, Self> = namespaces.iter().map(empty).collect();
@@ -80,6 +86,11 @@ impl RowReading {
         }
         let parts = namespaces.iter().map(|netns| parts.remove(netns).unwrap_or_default());
         (parts.collect(), rest)
+    }
+
+    /// Whether nothing was counted in any other namespace than this one.
+    pub fn is_alone(&self, netns: u32) -> bool {
+        self.elsewhere.is_zero() && self.rows.keys().all(|key| key.netns == netns)
     }
 
     /// The sum over everything counted.

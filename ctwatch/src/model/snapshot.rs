@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ctwatch_common::source::SourceKey;
 
-use super::{event::Event, loss::Loss, mode::Mode};
+use super::{audit::Sums, event::Event, loss::Loss, mode::Mode};
 
 /// What is known at the end of one interval of one network namespace.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub drift_entries: Option<i64>,
     /// The per-CPU totals over all namespaces: new, refused, ended.
     pub witness: Option<WitnessTotals>,
+    /// Sums of the rows before and after the kernel's own counts were read; `None` where there are no rows.
+    pub sums: Option<[Sums; 2]>,
     /// What was lost on the way.
     pub loss: Loss,
     /// How the numbers come about.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// The version of the format. Within it keys are added, never renamed or removed.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 /// One line of `watch --json`, without the line's end.
 pub fn snapshot(snapshot: &Snapshot) -> String {

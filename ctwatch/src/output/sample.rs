@@ -43,6 +43,7 @@ pub(super) fn snapshot() -> Snapshot {
         kernel: KernelStatistics::default(),
         drift_entries: Some(0),
         witness: None,
+        sums: None,
         loss: Loss { ring_full: Some(2), ..Loss::default() },
         mode: Arc::new(Mode {
             alloc: Rung::Kprobe,

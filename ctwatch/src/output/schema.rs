@@ -82,6 +82,38 @@ pub fn events() -> Json {
     schema("ctwatch events --json", line)
 }
 
+/// The schema of the one line of `audit --json`.
+pub fn audit() -> Json {
+    let nullable =
+        |kind: &str, description: &str| json!({"type": [kind, "null"], "description": description});
+    let mut line = common("what one audit found: the line of 'ctwatch audit --json'");
+    let holds = "whether all identities hold that could be checked; null if none could";
+    line.insert("holds".to_owned(), nullable("boolean", holds));
+    let identity = Map::from_iter([
+        ("id".to_owned(), text("its stable name")),
+        ("what".to_owned(), text("both sides in words")),
+        ("left".to_owned(), nullable("integer", "the left side; null if it could not be checked")),
+        (
+            "right".to_owned(),
+            nullable("integer", "the right side; null if it could not be checked"),
+        ),
+        (
+            "difference".to_owned(),
+            nullable("integer", "left less right, beyond what changed while they were read"),
+        ),
+        (
+            "holds".to_owned(),
+            nullable("boolean", "whether it holds; null if it could not be checked"),
+        ),
+        (
+            "note".to_owned(),
+            nullable("string", "what to know about it, or why it could not be checked"),
+        ),
+    ]);
+    line.insert("identities".to_owned(), json!({"type": "array", "items": object(identity)}));
+    schema("ctwatch audit --json", line)
+}
+
 fn schema(title: &str, properties: Map<String, Json>) -> Json {
     let required: Vec<&String> = properties.keys().collect();
     json!({
@@ -130,7 +162,10 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::output::{json, sample};
+    use crate::{
+        model::audit::{Identity, Sides},
+        output::{self, json, sample},
+    };
 
     /// Set to rewrite the files instead of comparing them.
     const UPDATE: &str = "CTWATCH_UPDATE_DOCS";
@@ -156,11 +191,15 @@ mod tests {
         assert_keys(&watch(), &line, "watch");
         let line: Json = serde_json::from_str(&json::event(&sample::event())).unwrap();
         assert_keys(&events(), &line, "events");
+        let identity =
+            Identity { id: "held", what: "", sides: Ok(Sides { left: 1, right: 1, note: None }) };
+        let line = output::audit::json(&sample::snapshot(), &[identity]);
+        assert_keys(&audit(), &serde_json::from_str(&line).unwrap(), "audit");
     }
 
     #[test]
     fn the_schemas_in_docs_are_current() {
-        for (name, schema) in [("watch", watch()), ("events", events())] {
+        for (name, schema) in [("watch", watch()), ("events", events()), ("audit", audit())] {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));
             let current = format!("{schema:#}\n");

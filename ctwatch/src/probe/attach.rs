@@ -11,13 +11,14 @@ use super::{
     error::{ProbeError, sentence},
     hooks::{HOOKS, Hook},
     layout::{ConntrackLayout, DropLayout},
+    misses::MissCounters,
     object::{self, Loading, Sizes},
     ring::EventRing,
     rows::RowMemory,
     symbols::Symbols,
     tracing::{self, ConntrackTypes, Links, SharedMaps, Targets},
 };
-use crate::model::mode::Rung;
+use crate::model::{mode::Rung, rows::RowReading};
 
 /// How far up the ladder to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,18 @@ pub struct Hooked {
     pub rung: Rung,
     /// Why not on a higher rung, one sentence each.
     pub why_not_higher: Vec<String>,
+    misses: MissCounters,
     /// What keeps traced functions traced; empty on other rungs, where the object does.
     _links: Links,
+}
+
+impl Hooked {
+    /// Reads the counters, and what the hooks missed.
+    pub fn read(&self) -> RowReading {
+        let mut reading = self.rows.read();
+        reading.missed = self.misses.read().map(Box::new);
+        reading
+    }
 }
 
 /// The program on dropped packets, attached.
@@ -133,13 +144,14 @@ fn hook_conntrack(options: &AttachOptions, rung: Rung) -> Result<Hooked, String>
     }
     let mut loaded = load(options, Some(layout), None).map_err(no_hook)?;
     loaded.control.trace(Switch::On);
+    let mut misses = MissCounters::default();
     for hook in HOOKS {
         for program in hook.programs {
-            attach_kprobe(loaded.rows.object_mut(), hook, program)
+            attach_kprobe(loaded.rows.object_mut(), hook, program, &mut misses)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(loaded.hooked(rung, Links::default()))
+    Ok(loaded.hooked(rung, misses, Links::default()))
 }
 
 fn trace_functions(
@@ -149,8 +161,9 @@ fn trace_functions(
 ) -> Result<Hooked, ProbeError> {
     let loaded = load(options, Some(layout), None)?;
     loaded.control.trace(Switch::On);
-    let links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
-    Ok(loaded.hooked(Rung::Fexit, links))
+    let mut links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
+    let misses = std::mem::take(&mut links.misses);
+    Ok(loaded.hooked(Rung::Fexit, misses, links))
 }
 
 fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
@@ -177,9 +190,9 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn hooked(self, rung: Rung, links: Links) -> Hooked {
+    fn hooked(self, rung: Rung, misses: MissCounters, links: Links) -> Hooked {
         let Self { rows, ring, control, .. } = self;
-        Hooked { rows, ring, control, rung, why_not_higher: Vec::new(), _links: links }
+        Hooked { rows, ring, control, rung, why_not_higher: Vec::new(), misses, _links: links }
     }
 }
 
@@ -198,12 +211,17 @@ fn load(
     Ok(Loaded { rows: RowMemory::new(object, options.sizes, cpus)?, ring, control, bytes, maps })
 }
 
-fn attach_kprobe(object: &mut Ebpf, hook: &Hook, program: &'static str) -> Result<(), ProbeError> {
+fn attach_kprobe(
+    object: &mut Ebpf,
+    hook: &Hook,
+    name: &'static str,
+    misses: &mut MissCounters,
+) -> Result<(), ProbeError> {
     let program: &mut KProbe =
-        object.program_mut(program).ok_or(ProbeError::Lacks(program))?.try_into()?;
+        object.program_mut(name).ok_or(ProbeError::Lacks(name))?.try_into()?;
     program.load()?;
     program.attach(hook.symbol, 0)?;
-    Ok(())
+    misses.add_kprobe(hook, name, program)
 }
 
 /// A sentence: what is missing, why, and what to do.

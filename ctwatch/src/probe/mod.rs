@@ -8,6 +8,7 @@ pub mod error;
 pub mod hooks;
 pub mod layout;
 pub mod memory;
+pub mod misses;
 pub mod object;
 pub mod ring;
 pub mod rows;

@@ -1,4 +1,5 @@
-//! The few calls of bpf(2) that aya has no words for: programs traced into functions of a module.
+//! The few calls of bpf(2) that aya has no words for: programs traced into functions of a module, and what the
+//! kernel knows of programs and links beyond what aya asks for.
 //!
 //! Each structure is a member of `union bpf_attr` or one that it points to (include/uapi/linux/bpf.h). The
 //! kernel takes a shorter one than its own as if the rest were zero.
@@ -6,10 +7,14 @@
 use std::{
     ffi::c_long,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    mem::offset_of,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_cmd, bpf_insn, bpf_prog_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_cmd, bpf_insn, bpf_link_type, bpf_perf_event_type, bpf_prog_info,
+    bpf_prog_type,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A program to be traced into a function.
@@ -179,13 +184,6 @@ fn is_module_btf(btf: &OwnedFd, module: &str) -> io::Result<bool> {
         name_len: u32,
         kernel_btf: u32,
     }
-    #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
-    #[repr(C)]
-    struct ObjectInfo {
-        bpf_fd: RawFd,
-        info_len: u32,
-        info: u64,
-    }
     /// MODULE_NAME_LEN (include/linux/module.h).
     const MODULE_NAME_BYTES: usize = 64;
     let mut name = [0_u8; MODULE_NAME_BYTES];
@@ -194,13 +192,92 @@ fn is_module_btf(btf: &OwnedFd, module: &str) -> io::Result<bool> {
         name_len: MODULE_NAME_BYTES as u32,
         ..BtfInfo::default()
     };
+    // SAFETY: the name is as long as is said there is room for, and outlives the call.
+    unsafe { object_info(btf.as_fd(), info.as_mut_bytes()) }?;
+    Ok(info.kernel_btf == 1 && text(&name) == module)
+}
+
+/// How often a program was skipped because it, or another one of its kind, ran on that CPU already; `None` where
+/// the kernel keeps no such count (`recursion_misses` of `struct bpf_prog_info`, since 5.12).
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn program_misses(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    const AT: usize = offset_of!(bpf_prog_info, recursion_misses);
+    const END: usize = AT + size_of::<u64>();
+    let mut info = [0_u8; END];
+    // SAFETY: zeros are no pointers and ask for nothing that would need one.
+    let known = unsafe { object_info(program, &mut info) }?;
+    Ok(number_at(&info, known, AT))
+}
+
+/// How often a probe was not even reached because another one ran on that CPU already; `None` where the kernel
+/// keeps no such count (`perf_event.kprobe.missed` of `struct bpf_link_info`, since 6.7).
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn link_misses(link: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    /// `struct bpf_link_info` of a probe, as far as it goes.
+    #[derive(Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    struct LinkInfo {
+        link_type: u32,
+        id: u32,
+        prog_id: u32,
+        padding: u32,
+        event_type: u32,
+        event_padding: u32,
+        func_name: u64,
+        name_len: u32,
+        offset: u32,
+        addr: u64,
+        missed: u64,
+    }
+    const PROBES: [u32; 2] = [
+        bpf_perf_event_type::BPF_PERF_EVENT_KPROBE as u32,
+        bpf_perf_event_type::BPF_PERF_EVENT_KRETPROBE as u32,
+    ];
+    let mut info = LinkInfo::default();
+    // SAFETY: the only pointer in it is to a name that is not wanted, and is zero with its length.
+    let known = unsafe { object_info(link, info.as_mut_bytes()) }?;
+    let is_probe = info.link_type == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32
+        && PROBES.contains(&info.event_type);
+    Ok((is_probe && known >= size_of::<LinkInfo>()).then_some(info.missed))
+}
+
+/// A link by its number. Needs CAP_SYS_ADMIN.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn link_by_id(id: u32) -> io::Result<OwnedFd> {
+    let attributes: [u32; 3] = [id, 0, 0];
+    // SAFETY: there is no pointer in it.
+    unsafe { call_for_fd(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &attributes) }
+}
+
+/// Asks what the kernel knows of an object, and says how many bytes of it the kernel has: an older one has fewer.
+///
+/// # Safety
+///
+/// The bytes must be zero, or the structure that goes with the object, with every pointer in it to what it says.
+unsafe fn object_info(object: BorrowedFd<'_>, info: &mut [u8]) -> io::Result<usize> {
+    #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    struct ObjectInfo {
+        bpf_fd: RawFd,
+        info_len: u32,
+        info: u64,
+    }
     let mut attributes = ObjectInfo {
-        bpf_fd: btf.as_raw_fd(),
-        info_len: size_of::<BtfInfo>() as u32,
-        info: info.as_mut_bytes().as_mut_ptr() as u64,
+        bpf_fd: object.as_raw_fd(),
+        info_len: u32::try_from(info.len()).unwrap_or(u32::MAX),
+        info: info.as_mut_ptr() as u64,
     };
-    // SAFETY: the kernel writes as much of the information and of the name as is said there is room for; both
-    // outlive the call.
+    // SAFETY: the kernel writes no more than is said there is room for, which outlives the call; the rest is the
+    // caller's.
     unsafe {
         call(
             bpf_cmd::BPF_OBJ_GET_INFO_BY_FD,
@@ -208,7 +285,13 @@ fn is_module_btf(btf: &OwnedFd, module: &str) -> io::Result<bool> {
             size_of::<ObjectInfo>(),
         )
     }?;
-    Ok(info.kernel_btf == 1 && text(&name) == module)
+    Ok(attributes.info_len as usize)
+}
+
+/// The number at a place, if the kernel has written that far.
+fn number_at(bytes: &[u8], known: usize, at: usize) -> Option<u64> {
+    let number = bytes.get(..known)?.get(at..)?.first_chunk()?;
+    Some(u64::from_ne_bytes(*number))
 }
 
 /// # Safety
@@ -249,4 +332,18 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_the_kernel_has_not_written_is_not_known() {
+        let bytes: Vec<u8> = (0..24).collect();
+        assert_eq!(number_at(&bytes, 24, 16), Some(0x1716_1514_1312_1110));
+        assert_eq!(number_at(&bytes, 23, 16), None);
+        assert_eq!(number_at(&bytes, 208, 16), None);
+        assert_eq!(number_at(&bytes, 0, 16), None);
+    }
 }

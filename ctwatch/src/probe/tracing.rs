@@ -19,6 +19,7 @@ use super::{
     btf::{Btf, BtfError, Function},
     error::ProbeError,
     hooks::{HOOKS, Hook, Moment},
+    misses::MissCounters,
     syscall::{self, TracingProgram},
 };
 
@@ -46,6 +47,8 @@ pub struct SharedMaps(HashMap<String, OwnedFd>);
 /// Programs that are attached. Dropping it detaches them.
 #[derive(Debug, Default)]
 pub struct Links {
+    /// What each of them missed.
+    pub misses: MissCounters,
     _descriptors: Vec<OwnedFd>,
 }
 
@@ -142,13 +145,16 @@ pub fn attach(targets: &Targets, bytes: &[u8], maps: &SharedMaps) -> Result<Link
             };
             let loaded = syscall::load(&program)
                 .map_err(|refusal| not_traced(hook, refusal.error, &refusal.log))?;
-            programs.push((*hook, loaded));
+            programs.push((*hook, traced.program, loaded));
         }
     }
-    let attach = |(hook, program): &(&'static Hook, OwnedFd)| {
-        syscall::attach(program.as_fd()).map_err(|error| not_traced(hook, error, ""))
-    };
-    Ok(Links { _descriptors: programs.iter().map(attach).collect::<Result<_, _>>()? })
+    let mut links = Links::default();
+    for (hook, name, program) in programs {
+        let attached = syscall::attach(program.as_fd());
+        links._descriptors.push(attached.map_err(|error| not_traced(hook, error, ""))?);
+        links.misses.add_traced(hook, name, program);
+    }
+    Ok(links)
 }
 
 fn not_traced(hook: &Hook, error: io::Error, log: &str) -> ProbeError {

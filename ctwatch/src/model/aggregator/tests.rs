@@ -3,9 +3,9 @@
 use super::*;
 use crate::model::{baseline::Census, limits::SortBy, mode::Rung, rows::tests::row, source};
 
-const NETNS: u32 = 42;
+pub(super) const NETNS: u32 = 42;
 
-fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
+pub(super) fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
     let mode = Mode {
         alloc: Rung::Kprobe,
         early_drop: Rung::Kprobe,
@@ -19,16 +19,16 @@ fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
     aggregator
 }
 
-fn at(seconds: u64) -> Moment {
+pub(super) fn at(seconds: u64) -> Moment {
     Moment { monotonic_ns: seconds * 1_000_000_000, wall_ns: i128::from(seconds) * 1_000_000_000 }
 }
 
-fn client(last: u8) -> SourceKey {
+pub(super) fn client(last: u8) -> SourceKey {
     source::key(NETNS, format!("10.0.1.{last}").parse().unwrap(), 17)
 }
 
 /// A reading of rows of attempts, refusals and ends, with the per-CPU totals that go with it.
-fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
+pub(super) fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
     let mut reading = RowReading::default();
     for (key, attempts, refused, ended) in rows {
         reading.add(&row(*key, [*attempts, *refused, *ended, *refused, 0]));
@@ -39,7 +39,7 @@ fn reading(rows: &[(SourceKey, u64, u64, u64)]) -> RowReading {
     reading
 }
 
-fn observe(aggregator: &mut Aggregator, rows: &RowReading, entries: u64) {
+pub(super) fn observe(aggregator: &mut Aggregator, rows: &RowReading, entries: u64) {
     aggregator.observe(Observation::Rows {
         before: Box::new(rows.clone()),
         after: Box::new(rows.clone()),
