@@ -11,11 +11,16 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
+    clock,
     conntrack::listing::{Listing, ListingError},
-    model::{rows::RowReading, trace::Listed},
+    model::{
+        aggregator::Aggregator, moment::Moment, observation::Observation, rows::RowReading,
+        trace::Listed,
+    },
 };
 
 /// After a listing there is a pause of so many times what it took.
@@ -26,6 +31,8 @@ const PAUSE_FACTOR: u32 = 20;
 pub(super) struct Dumped {
     /// The entries by source, with those of the listings before it that they were added to.
     pub(super) listed: Listed,
+    /// When the listing was over.
+    pub(super) at: Moment,
     /// The rows just before.
     pub(super) before: RowReading,
     /// Messages that could not be decoded.
@@ -34,10 +41,20 @@ pub(super) struct Dumped {
     pub(super) may_skip: bool,
 }
 
+impl Dumped {
+    /// Hands on what the listing tells besides who holds the table.
+    pub(super) fn observe_walk(&mut self, aggregator: &mut Aggregator) {
+        let walk = self.listed.take_walk(self.at);
+        aggregator.observe(Observation::Walked(Box::new(walk)));
+    }
+}
+
 /// Takes listings of one namespace. Dropping it breaks off the one that is running.
 #[derive(Debug)]
 pub(super) struct CensusTaker {
     netns: u32,
+    /// Of whom destinations are counted; of everybody unless said.
+    destinations_of: Option<IpNet>,
     listing: Option<Listing>,
     running: Option<Running>,
     duty_cycle: DutyCycle,
@@ -53,10 +70,10 @@ struct Running {
 
 impl CensusTaker {
     /// Lists the table in this way.
-    pub(super) fn new(netns: u32, listing: Listing) -> Self {
+    pub(super) fn new(netns: u32, listing: Listing, destinations_of: Option<IpNet>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let duty_cycle = DutyCycle { next_allowed: Instant::now() };
-        Self { netns, listing: Some(listing), running: None, duty_cycle, stop }
+        Self { netns, destinations_of, listing: Some(listing), running: None, duty_cycle, stop }
     }
 
     /// Whether a listing may begin now.
@@ -70,6 +87,7 @@ impl CensusTaker {
         if let Some(mut listing) = self.listing.take() {
             let (netns, stop) = (self.netns, Arc::clone(&self.stop));
             let started = Instant::now();
+            listed.begin_walk(self.destinations_of);
             let task = tokio::task::spawn_blocking(move || {
                 let decode_errors = listing.list(netns, &stop, &mut listed);
                 (listing, listed, decode_errors)
@@ -93,7 +111,7 @@ impl CensusTaker {
         let (listing, listed, decode_errors) = result.map_err(|_| ListingError::Ended)?;
         let may_skip = listing.may_skip();
         self.listing = Some(listing);
-        Ok(Dumped { listed, before, decode_errors: decode_errors?, may_skip })
+        Ok(Dumped { listed, at: clock::now(), before, decode_errors: decode_errors?, may_skip })
     }
 }
 
@@ -141,7 +159,7 @@ mod tests {
             )
             .unwrap();
         }
-        CensusTaker::new(NETNS, Listing::Procfs(ProcListing::of_file(file)))
+        CensusTaker::new(NETNS, Listing::Procfs(ProcListing::of_file(file)), None)
     }
 
     #[tokio::test]
@@ -155,6 +173,8 @@ mod tests {
                 (source::key(NETNS, address.into(), 17), 500)
             });
             assert_eq!(dumped.listed.held(), &HashMap::from(held));
+            let mut listed = dumped.listed;
+            assert_eq!(listed.take_walk(dumped.at).census.entries, 1000);
             assert_eq!(dumped.decode_errors, 0);
         }
     }

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ipnet::IpNet;
+
 use super::{
     census::{CensusTaker, Dumped},
     following::{EVENTS_PER_S_MAX, Following},
@@ -46,6 +48,7 @@ impl Degraded {
         namespace: NetworkNamespace,
         drops: Option<DropsWatched>,
         reasons: Vec<String>,
+        destinations_of: Option<IpNet>,
     ) -> (Self, Mode) {
         let mut degraded = reasons;
         let mut early_drop = Rung::None;
@@ -62,7 +65,7 @@ impl Degraded {
                     "entries by source are as old as the last dump of the table, at most one in 21 times its duration"
                         .to_owned(),
                 );
-                Some(CensusTaker::new(namespace.inode(), listing))
+                Some(CensusTaker::new(namespace.inode(), listing, destinations_of))
             }
             Err(error) => {
                 degraded
@@ -192,7 +195,8 @@ impl Degraded {
             self.without_dump = missing;
             aggregator.observe(Observation::Mode(Arc::new(self.mode.clone())));
         }
-        let Ok(dumped) = finished else { return };
+        let Ok(mut dumped) = finished else { return };
+        dumped.observe_walk(aggregator);
         if dumped.decode_errors > 0 {
             aggregator.observe(Observation::Lost(Hop::DecodeErrors, dumped.decode_errors));
         }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use ctwatch_common::counter::Witness;
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::{
@@ -51,10 +52,14 @@ pub(super) struct Hooked {
 
 impl Hooked {
     /// The hooks' memory and events, and a socket for dumps; says what is missing without one.
-    pub(super) fn new(namespace: &NetworkNamespace, probes: Probes) -> (Self, Vec<String>) {
+    pub(super) fn new(
+        namespace: &NetworkNamespace,
+        probes: Probes,
+        destinations_of: Option<IpNet>,
+    ) -> (Self, Vec<String>) {
         let mut degraded = Vec::new();
         let census = match Listing::open_in(namespace) {
-            Ok(listing) => Some(CensusTaker::new(namespace.inode(), listing)),
+            Ok(listing) => Some(CensusTaker::new(namespace.inode(), listing, destinations_of)),
             Err(error) => {
                 degraded.push(format!("{WITHOUT_CENSUS}, because {}", sentence(&error)));
                 None
@@ -134,6 +139,7 @@ impl Hooked {
         }
         let due = aggregator.needs_census() && aggregator.is_quiet()
             || aggregator.has_drifted_far()
+            || aggregator.wants_walk()
             || aggregator.needs_census() && self.last_census.elapsed() >= UNSETTLED_RETRY;
         if let Some(census) = self.census.as_mut().filter(|census| due && census.is_allowed()) {
             census.begin(self.probes.rows.read(), Listed::default());
@@ -152,7 +158,14 @@ impl Hooked {
         });
     }
 
-    fn take_dump(&mut self, finished: Result<Dumped, ListingError>, aggregator: &mut Aggregator) {
+    fn take_dump(
+        &mut self,
+        mut finished: Result<Dumped, ListingError>,
+        aggregator: &mut Aggregator,
+    ) {
+        if let Ok(dumped) = &mut finished {
+            dumped.observe_walk(aggregator);
+        }
         let again = self.trace.is_some()
             && !std::mem::replace(&mut self.listed_twice, true)
             && self.last_census.elapsed() <= SECOND_CENSUS_AT_ONCE;

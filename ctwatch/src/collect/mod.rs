@@ -78,7 +78,7 @@ impl Collector {
         let CollectOptions { namespace, interval, census_patience, limits, attach } = options;
         let netns = namespace.inode();
         let table = TableFiles::open(&namespace)?;
-        let (source, mode) = Source::attach(namespace, &attach)?;
+        let (source, mode) = Source::attach(namespace, &attach, limits.only)?;
         let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
         let mut collector = Self { aggregator, table, source, interval };
         let (_, kernel) = collector.table.read()?;

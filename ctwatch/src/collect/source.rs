@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::{
     host::namespace::NetworkNamespace,
     model::{aggregator::Aggregator, mode::Mode, rows::RowReading, snapshot::Snapshot},
@@ -20,7 +22,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Attaches what can be attached.
+    /// Attaches what can be attached. A walk of the table counts destinations of these sources only, if that is said.
     ///
     /// # Errors
     ///
@@ -28,12 +30,13 @@ impl Source {
     pub(super) fn attach(
         namespace: NetworkNamespace,
         options: &AttachOptions,
+        destinations_of: Option<IpNet>,
     ) -> Result<(Self, Mode), CollectError> {
         let (drops, reasons) = match attach(options) {
             Attached::Conntrack(probes) => {
                 let rung = probes.rung;
                 let why_not_higher = probes.why_not_higher.clone();
-                let (hooked, degraded) = Hooked::new(&namespace, *probes);
+                let (hooked, degraded) = Hooked::new(&namespace, *probes, destinations_of);
                 let mode =
                     Mode { alloc: rung, early_drop: rung, free: rung, degraded, why_not_higher };
                 return Ok((Self::Hooked(Box::new(hooked)), mode));
@@ -44,7 +47,7 @@ impl Source {
         if matches!(options.ceiling, Ceiling::Fexit | Ceiling::Kprobe) {
             return Err(CollectError::NotHooked(reasons.join("; ")));
         }
-        let (degraded, mode) = Degraded::new(namespace, drops, reasons);
+        let (degraded, mode) = Degraded::new(namespace, drops, reasons, destinations_of);
         Ok((Self::Degraded(Box::new(degraded)), mode))
     }
 

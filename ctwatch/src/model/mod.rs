@@ -5,17 +5,21 @@
 
 pub mod aggregator;
 pub mod baseline;
+pub mod census;
 pub mod counters;
 pub mod decode;
 pub mod event;
 pub mod fields;
+pub mod flood;
 pub mod limits;
 pub mod loss;
 pub mod mode;
 pub mod moment;
 pub mod observation;
+pub mod prefix;
 pub mod protocol;
 pub mod ranking;
+pub mod residency;
 pub mod rows;
 pub mod seen_by_netlink;
 pub mod snapshot;
