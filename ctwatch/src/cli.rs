@@ -1,8 +1,9 @@
 //! The command line, and nothing else.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 use crate::{
     host::namespace::NamespaceTarget,
@@ -31,6 +32,7 @@ pub enum Command {
 Examples:
   ctwatch watch                              live table of the twenty sources that hold most
   ctwatch watch --sort new                   who opens most, right now
+  ctwatch watch --source 10.0.1.2 --json     one source, and in 'census' where its connections go
   ctwatch watch --json --once                one JSON object, for scripts
   ctwatch watch --netns gateway              the table of a network namespace")]
     Watch(WatchArguments),
@@ -75,6 +77,13 @@ pub struct WatchArguments {
     /// What to order the sources by; new and refused go by the last interval
     #[arg(long, value_enum, default_value_t = Sort::Entries)]
     pub sort: Sort,
+    /// List only these sources, and count only their destinations
+    #[arg(long, value_name = "ADDR|CIDR", value_parser = sources)]
+    pub source: Option<IpNet>,
+    /// Walk the table at least so often for its states and destinations; otherwise at the start and under pressure
+    /// only. After a walk there is a pause of 20 times what it took
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub census: Option<Duration>,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
@@ -144,6 +153,9 @@ pub enum Sort {
     /// Entries of anybody thrown out for them
     #[value(name = "evictions_caused")]
     EvictionsCaused,
+    /// Entries held times seconds, since the start
+    #[value(name = "entry_seconds")]
+    EntrySeconds,
 }
 
 impl From<Sort> for SortBy {
@@ -153,6 +165,7 @@ impl From<Sort> for SortBy {
             Sort::New => Self::New,
             Sort::Refused => Self::Refused,
             Sort::EvictionsCaused => Self::EvictionsCaused,
+            Sort::EntrySeconds => Self::EntrySeconds,
         }
     }
 }
@@ -188,6 +201,23 @@ impl From<Attach> for Ceiling {
     }
 }
 
+/// An address, or a network in CIDR form without host bits.
+fn sources(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        "neither an address nor a network; write for example 10.0.1.2, 10.0.1.0/24 or 2001:db8::/64"
+            .to_owned()
+    })?;
+    let whole = network.trunc();
+    if network == whole {
+        Ok(network)
+    } else {
+        Err(format!("has bits behind its prefix length; the network is {whole}"))
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "not a time; write for example 250ms, 1s or 5m".to_owned())?;
@@ -215,6 +245,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sources_are_an_address_or_a_network() {
+        let network = |text: &str| sources(text).map(|network| network.to_string());
+        assert_eq!(network("10.0.1.2"), Ok("10.0.1.2/32".to_owned()));
+        assert_eq!(network("2001:db8::/64"), Ok("2001:db8::/64".to_owned()));
+        assert!(network("10.0.1.2/24").unwrap_err().contains("10.0.1.0/24"));
+        for wrong in ["10.0.1", "10.0.0.0/33", "gateway", ""] {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -119,8 +119,8 @@ fn by_ctnetlink(socket: &mut DumpSocket) -> (Entries, Duration) {
 fn by_procfs(file: &mut ProcListing) -> (Entries, Duration) {
     let mut entries = Entries::new();
     let report = file
-        .list(|tuple| {
-            *entries.entry(*tuple).or_default() += 1;
+        .list(|entry| {
+            *entries.entry(entry.original).or_default() += 1;
             ControlFlow::Continue(())
         })
         .unwrap();

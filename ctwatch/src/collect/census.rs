@@ -11,11 +11,16 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
+    clock,
     conntrack::listing::{Listing, ListingError},
-    model::{rows::RowReading, trace::Listed},
+    model::{
+        aggregator::Aggregator, moment::Moment, observation::Observation, rows::RowReading,
+        trace::Listed,
+    },
 };
 
 /// After a listing there is a pause of so many times what it took.
@@ -26,6 +31,8 @@ const PAUSE_FACTOR: u32 = 20;
 pub(super) struct Dumped {
     /// The entries by source, with those of the listings before it that they were added to.
     pub(super) listed: Listed,
+    /// When the listing was over.
+    pub(super) at: Moment,
     /// The rows just before.
     pub(super) before: RowReading,
     /// Messages that could not be decoded.
@@ -34,9 +41,19 @@ pub(super) struct Dumped {
     pub(super) may_skip: bool,
 }
 
+impl Dumped {
+    /// Hands on what the listing tells besides who holds the table.
+    pub(super) fn observe_walk(&mut self, aggregator: &mut Aggregator) {
+        let walk = self.listed.take_walk(self.at);
+        aggregator.observe(Observation::Walked(Box::new(walk)));
+    }
+}
+
 /// Takes listings, those of all namespaces one after another. Dropping it breaks off the one that is running.
 #[derive(Debug)]
 pub(super) struct CensusTaker {
+    /// Of whom destinations are counted; of everybody unless said.
+    destinations_of: Option<IpNet>,
     running: Option<Running>,
     duty_cycle: DutyCycle,
 }
@@ -63,8 +80,9 @@ struct Running {
 
 impl CensusTaker {
     /// Has listed nothing yet.
-    pub(super) fn new() -> Self {
-        Self { running: None, duty_cycle: DutyCycle { next_allowed: Instant::now() } }
+    pub(super) fn new(destinations_of: Option<IpNet>) -> Self {
+        let duty_cycle = DutyCycle { next_allowed: Instant::now() };
+        Self { destinations_of, running: None, duty_cycle }
     }
 
     /// Whether no listing is running.
@@ -90,6 +108,7 @@ impl CensusTaker {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let started = Instant::now();
+        listed.begin_walk(self.destinations_of);
         let task = tokio::task::spawn_blocking(move || {
             let decode_errors = listing.list(netns, &told, &mut listed);
             (listing, listed, decode_errors)
@@ -110,6 +129,7 @@ impl CensusTaker {
                 let may_skip = listing.may_skip();
                 let dumped = decode_errors.map(|decode_errors| Dumped {
                     listed,
+                    at: clock::now(),
                     before,
                     decode_errors,
                     may_skip,
@@ -181,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listing_counts_the_entries_of_each_source() {
-        let mut taker = CensusTaker::new();
+        let mut taker = CensusTaker::new(None);
         let mut listing = listing(1000);
         for _ in 0..2 {
             begin(&mut taker, listing);
@@ -192,14 +212,16 @@ mod tests {
                 (source::key(NETNS, address.into(), 17), 500)
             });
             assert_eq!((finished.netns, dumped.decode_errors), (NETNS, 0));
-            assert_eq!(dumped.listed.into_held(), HashMap::from(held));
+            let mut listed = dumped.listed;
+            assert_eq!(listed.take_walk(dumped.at).census.entries, 1000);
+            assert_eq!(listed.into_held(), HashMap::from(held));
             listing = finished.listing.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_listing_there_is_a_pause_of_twenty_times_what_it_took() {
-        let mut taker = CensusTaker::new();
+        let mut taker = CensusTaker::new(None);
         for took in [Duration::from_millis(50), Duration::from_secs(3)] {
             assert!(taker.is_allowed());
             begin(&mut taker, listing(10));
@@ -215,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_listing_that_nobody_wants_any_more_is_broken_off() {
-        let mut taker = CensusTaker::new();
+        let mut taker = CensusTaker::new(None);
         begin(&mut taker, listing(1000));
         let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
         stop.store(true, Ordering::Relaxed);

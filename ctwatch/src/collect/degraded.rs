@@ -183,7 +183,8 @@ fn take_listed(tracked: &mut Tracked, dumped: Result<Dumped, ListingError>) {
         tracked.without_listing = missing;
         tracked.mode_changed();
     }
-    let Ok(dumped) = dumped else { return };
+    let Ok(mut dumped) = dumped else { return };
+    dumped.observe_walk(&mut tracked.aggregator);
     tracked.lose(Hop::DecodeErrors, dumped.decode_errors);
     tracked.aggregator.observe(Observation::Held(dumped.listed.into_held()));
 }

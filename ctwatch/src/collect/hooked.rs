@@ -136,6 +136,7 @@ impl Hooked {
         self.trace.is_none()
             && (aggregator.needs_census() && aggregator.is_quiet()
                 || aggregator.has_drifted_far()
+                || aggregator.wants_walk()
                 || aggregator.needs_census() && tracked.last_listing.elapsed() >= UNSETTLED_RETRY)
     }
 
@@ -146,9 +147,12 @@ impl Hooked {
         census: &mut CensusTaker,
         roster: &mut Roster,
     ) {
-        let Finished { netns, listing, dumped } = finished;
+        let Finished { netns, listing, mut dumped } = finished;
         let rows = roster.part(netns, self.probes.read());
         let Some(tracked) = roster.of(netns) else { return };
+        if let Ok(dumped) = &mut dumped {
+            dumped.observe_walk(&mut tracked.aggregator);
+        }
         match (tracked.first_listing, dumped, listing) {
             (FirstListing::Running(began), Ok(first), Some(listing))
                 if began.elapsed() <= SECOND_CENSUS_AT_ONCE =>

@@ -99,7 +99,8 @@ impl Collector {
         let source = Source::attach(&attach)?;
         let mut roster = Roster::default();
         roster.add(Tracked::open(&namespace, source.ways(&namespace), limits)?);
-        let mut collector = Self { roster, source, census: CensusTaker::new(), interval };
+        let mut collector =
+            Self { roster, source, census: CensusTaker::new(limits.only), interval };
         // What has not come by then is taken when it is there.
         let _ = tokio::time::timeout(census_patience, collector.first_census()).await;
         collector.read_tables()?;

@@ -25,7 +25,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Attaches what can be attached.
+    /// Attaches what can be attached. A walk of the table counts destinations of these sources only, if that is said.
     ///
     /// # Errors
     ///

@@ -40,6 +40,8 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
         sort_by: SortBy::Entries,
         events: EVENTS_MAX,
         remembered_sources: REMEMBERED_SOURCES,
+        only: None,
+        census_every: None,
     };
     let pace = Pace { interval: INTERVAL, census_patience: CENSUS_PATIENCE };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };

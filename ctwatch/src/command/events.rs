@@ -36,6 +36,8 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
         sort_by: SortBy::Entries,
         events: EVENTS_MAX,
         remembered_sources: REMEMBERED_SOURCES,
+        only: None,
+        census_every: None,
     };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;

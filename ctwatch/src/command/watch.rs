@@ -37,6 +37,8 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
         sort_by: arguments.sort.into(),
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
+        only: arguments.source,
+        census_every: arguments.census,
     };
     // Whoever wants one answer wants a whole one; whoever watches wants to see who it is.
     let census_patience = if arguments.once { ONCE_PATIENCE } else { WATCH_PATIENCE };

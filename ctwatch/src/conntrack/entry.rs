@@ -5,7 +5,13 @@
 
 use std::net::IpAddr;
 
-use crate::model::trace::Flow;
+use crate::model::{
+    census::{
+        entry::{SourceNat, WalkedEntry},
+        state::State,
+    },
+    trace::Flow,
+};
 use ctwatch_common::source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey};
 
 use super::attribute::{DecodeError, be16, be32, byte, fixed, for_each_attribute, ipv4, ipv6};
@@ -73,6 +79,11 @@ impl Status {
     pub const fn contains(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0
     }
+
+    /// These bits and those of `bits`.
+    pub const fn with(self, bits: Self) -> Self {
+        Self(self.0 | bits.0)
+    }
 }
 
 /// One entry of the table.
@@ -86,7 +97,8 @@ pub struct Entry {
     pub status: Status,
     /// Seconds until it expires; not told of one that has expired or is offloaded.
     pub timeout_s: Option<u32>,
-    /// The kernel's number of this entry; another connection with the same tuple has another one.
+    /// The kernel's number of this entry; another connection with the same tuple has another one. 0 in /proc, which
+    /// does not tell it.
     pub id: u32,
     /// Of TCP, one of `enum tcp_conntrack` (include/uapi/linux/netfilter/nf_conntrack_tcp.h).
     pub tcp_state: Option<u8>,
@@ -94,7 +106,44 @@ pub struct Entry {
     pub zone: u16,
 }
 
+/// The protocol number of TCP.
+const TCP: u8 = 6;
+/// Of ICMP the identifier is what source NAT changes, and it is in the same place in both directions.
+const ICMP: [u8; 2] = [1, 58];
+
 impl Entry {
+    /// What a walk of the table in the namespace of this number counts of it.
+    pub fn walked(&self, netns: u32) -> WalkedEntry {
+        let unreplied = !self.status.contains(Status::SEEN_REPLY);
+        let state = match self.tcp_state {
+            Some(state) if self.original.protocol == TCP => State::Tcp(state),
+            None if self.original.protocol == TCP && self.status.contains(Status::OFFLOAD) => {
+                State::Offloaded
+            }
+            _ if unreplied => State::Unreplied,
+            _ => State::Replied,
+        };
+        let translated = self.reply.filter(|_| self.status.contains(Status::SOURCE_NAT));
+        let source_nat = translated.map(|reply| SourceNat {
+            address: reply.destination,
+            port: if ICMP.contains(&reply.protocol) {
+                reply.source_port
+            } else {
+                reply.destination_port
+            },
+            destination: reply.source,
+            destination_port: reply.source_port,
+        });
+        WalkedEntry {
+            flow: self.original.flow(netns),
+            source_nat,
+            state,
+            assured: self.status.contains(Status::ASSURED),
+            unreplied,
+            zone: self.zone,
+        }
+    }
+
     /// Reads an entry out of the attributes of its message.
     ///
     /// # Errors
@@ -326,6 +375,41 @@ mod tests {
         let mut address = [0; 16];
         address[15] = 1;
         assert_eq!(Some(key), SourceKey::of_address(9, FAMILY_IPV6, 17, address));
+    }
+
+    #[test]
+    fn a_walk_counts_state_answer_zone_and_port_of_an_entry() {
+        let walked = parse(samples::TCP).walked(9);
+        assert_eq!(walked.flow, parse(samples::TCP).original.flow(9));
+        assert_eq!((walked.state, walked.assured, walked.unreplied), (State::Tcp(3), true, false));
+        assert_eq!(walked.source_nat, None);
+        let walked = parse(samples::SOURCE_NAT).walked(9);
+        assert_eq!(
+            (walked.state, walked.assured, walked.unreplied),
+            (State::Unreplied, false, true)
+        );
+        let source_nat = SourceNat {
+            address: "10.9.0.1".parse().unwrap(),
+            port: 5000,
+            destination: "127.0.0.2".parse().unwrap(),
+            destination_port: 7003,
+        };
+        assert_eq!(walked.source_nat, Some(source_nat));
+        assert_eq!(parse(samples::ZONE).walked(9).zone, 5);
+        assert_eq!(parse(samples::ICMP).walked(9).state, State::Replied);
+        let offloaded = Entry {
+            tcp_state: None,
+            status: Status::SEEN_REPLY.with(Status::OFFLOAD),
+            ..parse(samples::TCP)
+        };
+        assert_eq!(offloaded.walked(9).state, State::Offloaded);
+    }
+
+    #[test]
+    fn the_identifier_is_the_port_of_icmp() {
+        let mut entry = parse(samples::ICMP);
+        entry.status = entry.status.with(Status::SOURCE_NAT);
+        assert_eq!(entry.walked(9).source_nat.unwrap().port, 0x1234);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     dump::DumpSocket,
-    entry::Tuple,
+    entry::Entry,
     proc_listing::{ProcListing, ProcListingError},
     socket::ConntrackSocketError,
 };
@@ -72,7 +72,7 @@ impl Listing {
         matches!(self, Self::Procfs(_))
     }
 
-    /// Lists the table and adds its entries to `listed`; blocks until the end, or until `stop` is set.
+    /// Lists the table and adds its entries to `listed`, and to its census; blocks until the end, or until `stop` is set.
     /// Returns how many could not be read.
     ///
     /// Both ways leave out the same entries, see [`DumpSocket::dump`] and [`ProcListing::list`].
@@ -86,8 +86,8 @@ impl Listing {
         stop: &AtomicBool,
         listed: &mut Listed,
     ) -> Result<u64, ListingError> {
-        let mut add = |tuple: &Tuple| {
-            listed.add(&tuple.flow(netns));
+        let add = |entry: &Entry| {
+            listed.walk(&entry.walked(netns));
             if stop.load(Ordering::Relaxed) {
                 ControlFlow::Break(())
             } else {
@@ -95,7 +95,7 @@ impl Listing {
             }
         };
         let decode_errors = match self {
-            Self::Ctnetlink(socket) => socket.dump(|entry| add(&entry.original))?.decode_errors,
+            Self::Ctnetlink(socket) => socket.dump(add)?.decode_errors,
             Self::Procfs(listing) => listing.list(add)?.decode_errors,
         };
         Ok(decode_errors)

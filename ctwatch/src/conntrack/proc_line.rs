@@ -10,16 +10,17 @@
 //! ipv4     2 unknown  253 599 src=10.0.0.1 dst=192.0.2.1 …
 //! ```
 //!
-//! with no timeout and no state where the entry is offloaded, and goes on with counters, flags, the direction of
-//! the answers, mark, security context and zone, of which nothing is read here.
+//! with no timeout and no state where the entry is offloaded, and goes on with counters, `[UNREPLIED]`, the direction
+//! of the answers in the same form, counters, `[ASSURED]` or `[OFFLOAD]`, mark, security context and zone. A word
+//! that is not known is passed over.
 
-use std::str;
+use std::{iter, str};
 
-use super::entry::Tuple;
+use super::entry::{Entry, Status, Tuple};
+use crate::model::census::state::State;
 
-/// The original direction is at the beginning of a line, within 200 bytes at the most; what comes after it may be
-/// of any length.
-const HEAD_BYTES: usize = 512;
+/// What is read of a line lies within 600 bytes unless there is a long security context before the zone.
+const HEAD_BYTES: usize = 1024;
 
 /// Why a line is no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,25 +33,65 @@ pub enum LineError {
     BadValue(&'static str),
 }
 
-/// The original direction of the entry that a line tells of.
+/// The entry that a line tells of. Of its status there are the bits that the line shows, and whether its source is
+/// translated, which is what the two directions show.
 ///
 /// # Errors
 ///
 /// The line is not what the kernel writes.
-pub fn original_tuple(line: &[u8]) -> Result<Tuple, LineError> {
+pub fn entry(line: &[u8]) -> Result<Entry, LineError> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     // The names of family and protocol are for people: many protocols are just "unknown".
     let protocol = words.nth(3).ok_or(LineError::Missing("protocol"))?;
     let protocol = parse(protocol).ok_or(LineError::BadValue("protocol"))?;
-    let mut fields = words.map(field).skip_while(|(name, _)| *name != b"src");
-    let mut address = |wanted: &[u8], what| match fields.next() {
+    let mut words = words.peekable();
+    let timeout_s = words.peek().and_then(|word| parse(word));
+    let mut tcp_state = None;
+    while let Some(word) = words.next_if(|word| field(word).0 != b"src") {
+        tcp_state = tcp_state.or(State::of_tcp_name(word));
+    }
+    let original = tuple(&mut words, protocol)?;
+    let (mut reply, mut zone) = (None, 0);
+    let mut status = Status::CONFIRMED.with(Status::SEEN_REPLY);
+    while let Some(word) = words.peek() {
+        match field(word) {
+            (b"[UNREPLIED]", _) => status = Status::CONFIRMED,
+            (b"[ASSURED]", _) => status = status.with(Status::ASSURED),
+            (b"[OFFLOAD]" | b"[HW_OFFLOAD]", _) => status = status.with(Status::OFFLOAD),
+            (b"zone" | b"zone-orig", value) => zone = number(value)?,
+            // It may be cut off, if what is before it is long.
+            (b"src", _) => {
+                reply = tuple(&mut words, protocol).ok();
+                continue;
+            }
+            _ => {}
+        }
+        words.next();
+    }
+    if reply.is_some_and(|reply| is_source_translated(&original, &reply)) {
+        status = status.with(Status::SOURCE_NAT);
+    }
+    let tcp_state = match tcp_state {
+        Some(State::Tcp(number)) => Some(number),
+        _ => None,
+    };
+    Ok(Entry { original, reply, status, timeout_s, id: 0, tcp_state, zone })
+}
+
+/// The direction that the next words tell of.
+fn tuple<'a>(
+    words: &mut iter::Peekable<impl Iterator<Item = &'a [u8]>>,
+    protocol: u8,
+) -> Result<Tuple, LineError> {
+    let mut address = |wanted: &[u8], what| match words.next().map(field) {
         Some((name, value)) if name == wanted => parse(value).ok_or(LineError::BadValue(what)),
         _ => Err(LineError::Missing(what)),
     };
     let source = address(b"src", "source address")?;
     let destination = address(b"dst", "destination address")?;
     let (mut source_port, mut destination_port) = (0, [0, 0]);
-    for (name, value) in fields {
+    while let Some(word) = words.peek() {
+        let (name, value) = field(word);
         let [upper, lower] = &mut destination_port;
         match name {
             b"sport" | b"id" => source_port = number(value)?,
@@ -61,9 +102,21 @@ pub fn original_tuple(line: &[u8]) -> Result<Tuple, LineError> {
             b"dstkey" => destination_port = key(value)?.to_be_bytes(),
             _ => break,
         }
+        words.next();
     }
     let destination_port = u16::from_be_bytes(destination_port);
     Ok(Tuple { source, destination, protocol, source_port, destination_port })
+}
+
+/// The kernel sets `IPS_SRC_NAT` where translation has changed something (`nf_nat_setup_info`,
+/// net/netfilter/nf_nat_core.c), and then the answers go to somebody else than the sender.
+fn is_source_translated(original: &Tuple, reply: &Tuple) -> bool {
+    let port = match original.protocol {
+        // The identifier is in the same place in both directions.
+        1 | 58 => reply.source_port,
+        _ => reply.destination_port,
+    };
+    (reply.destination, port) != (original.source, original.source_port)
 }
 
 /// Cuts a stream of bytes into lines, of which it keeps only the beginning: memory is bounded whatever the lines.
@@ -144,6 +197,10 @@ mod tests {
 
     use super::*;
 
+    fn original_tuple(line: &[u8]) -> Result<Tuple, LineError> {
+        entry(line).map(|entry| entry.original)
+    }
+
     fn tuple(source: &str, destination: &str, protocol: u8, ports: (u16, u16)) -> Tuple {
         Tuple {
             source: source.parse().unwrap(),
@@ -178,12 +235,38 @@ mod tests {
         assert_eq!(read(ICMPV6), tuple("::1", "::1", 58, (119, 128 << 8)));
     }
 
+    #[test]
+    fn state_answer_zone_and_translation_are_read() {
+        let read = |line: &str| entry(line.as_bytes()).unwrap();
+        let established = read(TCP);
+        assert_eq!((established.tcp_state, established.timeout_s), (Some(3), Some(431_999)));
+        assert_eq!(established.status.0, 0b1110);
+        assert_eq!(established.reply, Some(tuple("127.0.0.1", "127.0.0.1", 6, (4444, 5002))));
+        let translated = read(SOURCE_NAT);
+        assert_eq!(translated.reply, Some(tuple("127.0.0.2", "10.9.0.1", 17, (7003, 5000))));
+        assert_eq!(translated.status, Status::CONFIRMED.with(Status::SOURCE_NAT));
+        for (line, zone) in [(ORIGINAL_ZONE, 6), (UDP_V6, 0), (&TCP.replace("zone=0", "zone=9"), 9)]
+        {
+            assert_eq!(read(line).zone, zone, "{line}");
+        }
+        for line in [ICMPV6, ICMP] {
+            assert_eq!(read(line).status, Status::CONFIRMED.with(Status::SEEN_REPLY), "{line}");
+        }
+        assert_eq!(read(GRE).status, Status::CONFIRMED);
+        assert_eq!(read(UNKNOWN).status, Status::CONFIRMED);
+        let other_id = ICMP.replacen("id=4660", "id=7", 1);
+        assert!(read(&other_id).status.contains(Status::SOURCE_NAT));
+    }
+
     /// Made after the source: no timeout, no state, no mark, and `icmpv6` without a name up to 5.10.
     #[test]
     fn entries_that_are_offloaded_and_lines_of_older_kernels_are_read() {
         let offloaded = "ipv4     2 tcp      6 src=10.0.0.1 dst=192.0.2.1 sport=1 dport=2 src=192.0.2.1 dst=192.0.2.2 sport=2 dport=1 [OFFLOAD] use=3";
         let read = original_tuple(offloaded.as_bytes()).unwrap();
         assert_eq!(read, tuple("10.0.0.1", "192.0.2.1", 6, (1, 2)));
+        let read = entry(offloaded.as_bytes()).unwrap();
+        assert_eq!((read.tcp_state, read.timeout_s), (None, None));
+        assert!(read.status.contains(Status::OFFLOAD));
         let unnamed = ICMPV6.replace("icmpv6", "unknown");
         assert_eq!(original_tuple(unnamed.as_bytes()), original_tuple(ICMPV6.as_bytes()));
     }

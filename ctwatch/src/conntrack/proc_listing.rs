@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    entry::Tuple,
-    proc_line::{LineHeads, original_tuple},
+    entry::Entry,
+    proc_line::{self, LineHeads},
 };
 use crate::host::namespace::{NamespaceError, NetworkNamespace};
 
@@ -97,8 +97,7 @@ impl ProcListing {
         Self { file }
     }
 
-    /// Lists the table and calls `each` with the original direction of every entry until that says to break off;
-    /// blocks until the end.
+    /// Lists the table and calls `each` with every entry until that says to break off; blocks until the end.
     ///
     /// Like ctnetlink's listing, this one leaves out entries that have expired, and frees them on the way
     /// (`nf_ct_should_gc` in `ct_seq_show`), up to 6.15 also those of other namespaces; and those that wait for
@@ -112,14 +111,14 @@ impl ProcListing {
     /// then.
     pub fn list(
         &mut self,
-        mut each: impl FnMut(&Tuple) -> ControlFlow<()>,
+        mut each: impl FnMut(&Entry) -> ControlFlow<()>,
     ) -> Result<ProcReport, ProcListingError> {
         let start = Instant::now();
         let mut report = ProcReport { entries: 0, decode_errors: 0, duration: Duration::ZERO };
-        let mut line = |line: &[u8]| match original_tuple(line) {
-            Ok(tuple) => {
+        let mut line = |line: &[u8]| match proc_line::entry(line) {
+            Ok(entry) => {
                 report.entries += 1;
-                match each(&tuple) {
+                match each(&entry) {
                     ControlFlow::Continue(()) => Ok(()),
                     ControlFlow::Break(()) => Err(ProcListingError::BrokenOff),
                 }
@@ -182,8 +181,8 @@ mod tests {
         for _ in 0..2 {
             let mut ports = Vec::new();
             let report = listing
-                .list(|tuple| {
-                    ports.push(tuple.source_port);
+                .list(|entry| {
+                    ports.push(entry.original.source_port);
                     ControlFlow::Continue(())
                 })
                 .unwrap();

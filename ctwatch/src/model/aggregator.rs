@@ -12,8 +12,13 @@ use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 use super::{
     audit::Sums,
     baseline::{Baseline, Census},
+    census::{
+        last::LastWalk,
+        schedule::{Schedule, Signs},
+    },
     counters::Counters,
     event::Event,
+    flood,
     lasting_drift::LastingDrift,
     limits::Limits,
     loss::{Hop, Loss},
@@ -21,10 +26,13 @@ use super::{
     mode::{Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
-    ranking::{Previous, rank},
+    prefix,
+    ranking::{Previous, rank, rates},
+    residency::Residency,
     rows::RowReading,
     seen_by_netlink::SeenByNetlink,
     snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table, WitnessTotals},
+    source,
     suppressed::{Ending, Suppressed},
 };
 
@@ -44,6 +52,9 @@ pub struct Aggregator {
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
     netlink: SeenByNetlink,
+    residency: Residency,
+    last_walk: Option<LastWalk>,
+    schedule: Schedule,
     table: TableReading,
     kernel_at_start: Option<KernelStatistics>,
     kernel: KernelStatistics,
@@ -72,6 +83,9 @@ impl Aggregator {
             released: HashMap::new(),
             released_rest: Counters::default(),
             netlink: SeenByNetlink::new(limits.remembered_sources),
+            residency: Residency::new(limits.remembered_sources),
+            last_walk: None,
+            schedule: Schedule::new(limits.census_every),
             table: TableReading::default(),
             kernel_at_start: None,
             kernel: KernelStatistics::default(),
@@ -106,6 +120,15 @@ impl Aggregator {
             }
             Observation::Census(census) => self.take_census(&census),
             Observation::Held(held) => self.netlink.held(held),
+            Observation::Walked(walk) => {
+                self.schedule.walked(walk.at);
+                let in_kernel = self.mode.counts_in_kernel();
+                let row_of = |source: &SourceKey| match in_kernel {
+                    true => self.after.counted_under(source),
+                    false => *source,
+                };
+                self.last_walk = Some(LastWalk::new(*walk, row_of));
+            }
             Observation::Began(source) => self.netlink.began(source),
             Observation::Ended(source) => self.netlink.ended(source),
             Observation::Event(event) => {
@@ -126,7 +149,7 @@ impl Aggregator {
         let churn = self.after.total(self.netns).churn();
         self.churn_in_interval = churn.abs_diff(self.churn);
         self.churn = churn;
-        let rows = if self.mode.counts_in_kernel() {
+        let mut rows = if self.mode.counts_in_kernel() {
             self.counted_in_kernel()
         } else {
             self.seen_by_netlink()
@@ -134,8 +157,23 @@ impl Aggregator {
         let interval_s = now
             .since(self.previous.as_ref().map_or(self.started, |last| last.moment))
             .as_secs_f64();
-        let (sources, others, totals) =
-            rank(rows, self.nothing(), &self.limits, self.previous.as_ref(), interval_s);
+        let nothing = self.nothing();
+        let counts = rates(&mut rows, self.previous.as_ref(), interval_s);
+        self.complete(&mut rows, nothing, interval_s);
+        let small_sources = rows.iter().filter(|row| is_small(row)).count();
+        let prefixes = nothing.entries.and_then(|_| prefix::of_rows(&rows));
+        let floods = self.last_walk.as_ref().map(|walk| Arc::clone(walk.floods()));
+        let since_start_s = now.since(self.started).as_secs_f64();
+        let may_be_listed = |row: &SourceNumbers| {
+            let told_of = floods.as_deref().unwrap_or_default();
+            self.is_asked_for(row)
+                && !flood::is_only_part_of(told_of, row, interval_s, since_start_s)
+        };
+        let (sources, others, totals) = rank(rows, nothing, &self.limits, may_be_listed);
+        let table = self.table_now(interval_s);
+        let flooded = floods.as_ref().is_some_and(|floods| !floods.is_empty());
+        let (utilization, refused, kernel) = (table.utilization, totals.refused, self.kernel);
+        self.schedule.look(now, Signs { utilization, refused, kernel, small_sources, flooded });
         let mut events = std::mem::take(&mut self.events);
         self.suppressed.tell(
             self.netns,
@@ -151,7 +189,7 @@ impl Aggregator {
             wall_ns: now.wall_ns,
             netns: self.netns,
             interval_s,
-            table: self.table_now(interval_s),
+            table,
             drift_entries,
             witness: self.witness(),
             sums: self.sums(),
@@ -159,12 +197,14 @@ impl Aggregator {
             kernel: self.kernel,
             mode: Arc::clone(&self.mode),
             events,
-            sources: sources.numbers,
+            sources,
             others,
             totals,
+            prefixes,
+            census: self.last_walk.as_ref().map(|walk| walk.now(now)),
+            floods,
         };
-        self.previous =
-            Some(Previous { moment: now, entries: self.table.entries, counts: sources.counts });
+        self.previous = Some(Previous { moment: now, entries: self.table.entries, counts });
         snapshot
     }
 
@@ -178,6 +218,11 @@ impl Aggregator {
     pub fn has_drifted_far(&self) -> bool {
         let far = (self.table.entries / 100).max(16);
         self.drift().is_some_and(|drift| drift.unsigned_abs() > far)
+    }
+
+    /// Whether a walk of the table is wanted for what it tells besides who holds it.
+    pub fn wants_walk(&self) -> bool {
+        self.schedule.is_due()
     }
 
     /// Whether nothing came or went in the last interval.
@@ -278,6 +323,30 @@ impl Aggregator {
         rows
     }
 
+    /// Writes into the rows what is not counted in them: what was held over time, and what the last walk told. What
+    /// belongs to none of them is nobody's.
+    fn complete(&mut self, rows: &mut Vec<SourceNumbers>, nothing: SourceNumbers, interval_s: f64) {
+        let mut nobody = nothing;
+        if nothing.entries.is_some() {
+            nobody.entry_seconds = self.residency.add_up(rows, interval_s);
+        }
+        if let Some(walk) = &self.last_walk {
+            let (assured, unreplied) = walk.share_out(rows);
+            (nobody.assured, nobody.unreplied) = (Some(assured), Some(unreplied));
+        }
+        if nobody != nothing {
+            match rows.iter_mut().find(|row| row.key.is_none()) {
+                Some(row) => row.include(&nobody),
+                None => rows.push(nobody),
+            }
+        }
+    }
+
+    fn is_asked_for(&self, row: &SourceNumbers) -> bool {
+        let of = |network| row.key.as_ref().is_some_and(|key| source::is_of(key, network));
+        self.limits.only.as_ref().is_none_or(of)
+    }
+
     /// The entries held, unless those from before the start are not known yet.
     fn known(&self, held: i64) -> Option<u64> {
         self.is_baseline_known.then(|| u64::try_from(held).unwrap_or(0))
@@ -288,15 +357,20 @@ impl Aggregator {
         let in_kernel = self.mode.counts_in_kernel();
         let counted = in_kernel || self.mode.alloc == Rung::Netlink;
         let refusals = self.mode.sees_refusals();
+        let entries =
+            if in_kernel { self.known(0) } else { self.netlink.has_census().then_some(0) };
         SourceNumbers {
             key: None,
-            entries: if in_kernel { self.known(0) } else { self.netlink.has_census().then_some(0) },
+            entries,
             new: counted.then_some(0),
             refused: refusals.then_some(0),
             ended: counted.then_some(0),
             evicted: in_kernel.then_some(0),
             evictions_caused: in_kernel.then_some(0),
             transient: in_kernel.then_some(0),
+            assured: self.last_walk.is_some().then_some(0),
+            unreplied: self.last_walk.is_some().then_some(0),
+            entry_seconds: entries.map(|_| 0.0),
             new_per_s: counted.then_some(0.0),
             refused_per_s: refusals.then_some(0.0),
         }
@@ -419,6 +493,12 @@ impl Aggregator {
             ..self.loss
         }
     }
+}
+
+/// Whether a row is of one address that holds next to nothing, as those of a flood do.
+fn is_small(row: &SourceNumbers) -> bool {
+    row.key.is_some_and(|key| key.is_address())
+        && row.entries.is_some_and(|held| (1..=flood::ENTRIES_OF_A_SOURCE_MAX).contains(&held))
 }
 
 /// The numbers of one row of output.

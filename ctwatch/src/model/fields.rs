@@ -2,6 +2,8 @@
 //!
 //! JSON, the text table and the documentation read it, so they cannot disagree.
 
+pub mod census;
+
 use super::{
     loss::Loss,
     snapshot::{KernelStatistics, SourceNumbers, Table, WitnessTotals},
@@ -129,6 +131,9 @@ pub const SOURCE: &[Field<SourceNumbers>] = &[
         help: "of those ended, entries that never were in the table: their packet was dropped on the way",
         value: |s| count(s.transient),
     },
+    census::ENTRY_SECONDS,
+    census::ASSURED,
+    census::UNREPLIED,
     Field {
         name: "new_per_s",
         unit: "entries per second",

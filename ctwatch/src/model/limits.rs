@@ -1,5 +1,9 @@
 //! How much one snapshot tells, and in what order: what the user asked for.
 
+use std::time::Duration;
+
+use ipnet::IpNet;
+
 /// What bounds a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -11,6 +15,10 @@ pub struct Limits {
     pub events: usize,
     /// How many sources are remembered in user space, beyond those that have a row in the kernel.
     pub remembered_sources: usize,
+    /// Whose rows are listed, and whose destinations are counted; everybody's unless said.
+    pub only: Option<IpNet>,
+    /// The table is walked at least so often; without it only once, and under pressure.
+    pub census_every: Option<Duration>,
 }
 
 /// What sources are ordered by, the largest first.
@@ -24,4 +32,6 @@ pub enum SortBy {
     Refused,
     /// Entries of anybody thrown out for them since the start.
     EvictionsCaused,
+    /// Entries held times seconds, since the start.
+    EntrySeconds,
 }

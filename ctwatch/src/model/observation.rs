@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ctwatch_common::source::SourceKey;
 
 use super::{
-    baseline::Census, event::Event, loss::Hop, mode::Mode, rows::RowReading,
+    baseline::Census, census::Walk, event::Event, loss::Hop, mode::Mode, rows::RowReading,
     snapshot::KernelStatistics,
 };
 
@@ -31,6 +31,8 @@ pub enum Observation {
     Census(Box<Census>),
     /// A dump of the table where there are no rows: entries by source.
     Held(HashMap<SourceKey, u64>),
+    /// What else a walk of the table told.
+    Walked(Box<Walk>),
     /// An entry was made (ctnetlink).
     Began(SourceKey),
     /// An entry is gone (ctnetlink).

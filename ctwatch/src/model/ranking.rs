@@ -22,26 +22,15 @@ pub struct Previous {
     pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
 }
 
-/// The listed sources, and the counts of all.
-#[derive(Debug)]
-pub struct Ranked {
-    /// The numbers of the listed sources, in order.
-    pub numbers: Vec<SourceNumbers>,
-    /// See [`Previous::counts`].
-    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
-}
-
-/// Orders the rows and splits them into those that are listed and the sum of the others; the third value is
-/// the sum of all, added up independently of the split. `nothing` is the sum of no rows.
-pub fn rank(
-    mut rows: Vec<SourceNumbers>,
-    nothing: SourceNumbers,
-    limits: &Limits,
+/// Writes the rates of the interval into the rows, and returns the counts that they come from, see
+/// [`Previous::counts`].
+pub fn rates(
+    rows: &mut [SourceNumbers],
     previous: Option<&Previous>,
     interval_s: f64,
-) -> (Ranked, SourceNumbers, SourceNumbers) {
+) -> HashMap<Option<SourceKey>, (u64, u64)> {
     let mut counts = HashMap::with_capacity(rows.len());
-    for row in &mut rows {
+    for row in rows {
         let now = (row.new.unwrap_or(0), row.refused.unwrap_or(0));
         let before = previous.and_then(|last| last.counts.get(&row.key)).copied().unwrap_or((0, 0));
         let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / interval_s;
@@ -51,19 +40,30 @@ pub fn rank(
         }
         counts.insert(row.key, now);
     }
+    counts
+}
+
+/// Orders the rows and splits them into those that are listed, of those that may be, and the sum of the others; the
+/// third value is the sum of all, added up independently of the split. `nothing` is the sum of no rows.
+pub fn rank(
+    mut rows: Vec<SourceNumbers>,
+    nothing: SourceNumbers,
+    limits: &Limits,
+    may_be_listed: impl Fn(&SourceNumbers) -> bool,
+) -> (Vec<SourceNumbers>, SourceNumbers, SourceNumbers) {
     let mut totals = nothing;
     rows.iter().for_each(|row| totals.include(row));
     rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
     let mut others = nothing;
     let mut numbers = Vec::with_capacity(limits.listed_sources.min(rows.len()));
     for row in rows {
-        if row.key.is_some() && numbers.len() < limits.listed_sources {
+        if numbers.len() < limits.listed_sources && row.key.is_some() && may_be_listed(&row) {
             numbers.push(row);
         } else {
             others.include(&row);
         }
     }
-    (Ranked { numbers, counts }, others, totals)
+    (numbers, others, totals)
 }
 
 fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
@@ -72,6 +72,9 @@ fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
     let first = match sort_by {
         SortBy::EvictionsCaused => {
             b.evictions_caused.cmp(&a.evictions_caused).then(by_entries).then(by_rate)
+        }
+        SortBy::EntrySeconds => {
+            descending(a.entry_seconds, b.entry_seconds).then(by_entries).then(by_rate)
         }
         SortBy::Entries => by_entries.then(by_rate),
         SortBy::New => by_rate.then(b.new.cmp(&a.new)).then(by_entries),
@@ -102,6 +105,9 @@ impl SourceNumbers {
         add(&mut self.evicted, other.evicted);
         add(&mut self.evictions_caused, other.evictions_caused);
         add(&mut self.transient, other.transient);
+        add(&mut self.assured, other.assured);
+        add(&mut self.unreplied, other.unreplied);
+        add_rate(&mut self.entry_seconds, other.entry_seconds);
         add_rate(&mut self.new_per_s, other.new_per_s);
         add_rate(&mut self.refused_per_s, other.refused_per_s);
     }

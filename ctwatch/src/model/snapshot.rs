@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ctwatch_common::source::SourceKey;
 
-use super::{audit::Sums, event::Event, loss::Loss, mode::Mode};
+use super::{
+    audit::Sums, census::Census, event::Event, flood::Flood, loss::Loss, mode::Mode, prefix::Prefix,
+};
 
 /// What is known at the end of one interval of one network namespace.
 #[derive(Clone, Debug)]
@@ -23,6 +25,12 @@ pub struct Snapshot {
     pub sources: Vec<SourceNumbers>,
     /// The sum over the sources that are not listed.
     pub others: SourceNumbers,
+    /// The prefixes that hold much beyond what is said of their parts; `None` if it is not known what is held.
+    pub prefixes: Option<Vec<Prefix>>,
+    /// What the last walk of the table told; `None` before the first.
+    pub census: Option<CensusNow>,
+    /// Floods from addresses that are probably made up, by the last walk; `None` before the first.
+    pub floods: Option<Arc<[Flood]>>,
     /// The kernel's own counters, since the start.
     pub kernel: KernelStatistics,
     /// How far the sum over the sources is from `nf_conntrack_count`, beyond what changed while reading.
@@ -37,6 +45,15 @@ pub struct Snapshot {
     pub mode: Arc<Mode>,
     /// What happened in this interval, as far as it fits.
     pub events: Vec<Event>,
+}
+
+/// A census, and how old it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CensusNow {
+    /// Seconds since the walk was over.
+    pub age_s: f64,
+    /// What it told.
+    pub census: Arc<Census>,
 }
 
 /// The table as a whole.
@@ -77,6 +94,12 @@ pub struct SourceNumbers {
     pub evictions_caused: Option<u64>,
     /// Entries that ended without ever having been confirmed since the start.
     pub transient: Option<u64>,
+    /// Entries held times the seconds they were held, since the start.
+    pub entry_seconds: Option<f64>,
+    /// Entries that the kernel does not evict to make room, at the last walk of the table.
+    pub assured: Option<u64>,
+    /// Entries that nobody had answered, at the last walk of the table.
+    pub unreplied: Option<u64>,
     /// Entries made in the interval, by its length.
     pub new_per_s: Option<f64>,
     /// Packets refused in the interval, by its length.

@@ -6,6 +6,7 @@ use ctwatch_common::{
     row::Tier,
     source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey},
 };
+use ipnet::IpNet;
 
 /// The address in `bytes`, which has it as `union nf_inet_addr`: network byte order, IPv4 in the first four.
 /// `None` for a family that is neither IPv4 nor IPv6.
@@ -41,6 +42,12 @@ pub fn tier(key: &SourceKey) -> Tier {
     }
 }
 
+/// Whether all that a key stands for lies in `network`.
+pub fn is_of(key: &SourceKey, network: &IpNet) -> bool {
+    key.prefix_length >= network.prefix_len()
+        && address(key.family, &key.address).is_some_and(|address| network.contains(&address))
+}
+
 /// The text of a key: `10.0.1.2`, `10.0.1.0/24`, `2001:db8::/64`, or `other` for a whole namespace.
 pub fn text(key: &SourceKey) -> String {
     match address(key.family, &key.address) {
@@ -53,6 +60,19 @@ pub fn text(key: &SourceKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_of_a_network_if_all_of_it_is() {
+        let v4 = key(1, "10.0.1.2".parse().unwrap(), 6);
+        let v6 = key(1, "2001:db8::7".parse().unwrap(), 6);
+        let is_of = |key: &SourceKey, network: &str| is_of(key, &network.parse().unwrap());
+        assert!(
+            is_of(&v4, "10.0.1.2/32") && is_of(&v4, "10.0.0.0/16") && is_of(&v6, "2001:db8::/32")
+        );
+        assert!(!is_of(&v4, "10.0.1.3/32") && !is_of(&v4, "::/0") && !is_of(&v6, "0.0.0.0/0"));
+        assert!(is_of(&v4.prefix(), "10.0.1.0/24") && !is_of(&v4.prefix(), "10.0.1.0/32"));
+        assert!(!is_of(&v4.namespace(), "0.0.0.0/0"));
+    }
 
     #[test]
     fn keys_are_written_as_addresses_and_prefixes() {

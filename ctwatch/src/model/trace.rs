@@ -11,6 +11,12 @@ use std::{
 };
 
 use ctwatch_common::source::SourceKey;
+use ipnet::IpNet;
+
+use super::{
+    census::{Tally, Walk, entry::WalkedEntry},
+    moment::Moment,
+};
 
 /// What tells one entry from another: the tuple of its first packet. Zones are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +55,7 @@ pub struct Listed {
     held: HashMap<SourceKey, u64, foldhash::fast::RandomState>,
     hasher: foldhash::quality::RandomState,
     fingerprints: HashSet<u64, BuildHasherDefault<AsItIs>>,
+    tally: Tally,
 }
 
 /// The hash of a fingerprint, which is a hash already.
@@ -73,6 +80,22 @@ impl Hasher for AsItIs {
 }
 
 impl Listed {
+    /// Another dump begins: its census is of it alone. Destinations are counted of these sources only, if that is said.
+    pub fn begin_walk(&mut self, destinations_of: Option<IpNet>) {
+        self.tally = Tally::new(destinations_of);
+    }
+
+    /// Adds an entry of a dump, and takes it into the dump's census.
+    pub fn walk(&mut self, entry: &WalkedEntry) {
+        self.add(&entry.flow);
+        self.tally.add(entry);
+    }
+
+    /// The census of the last dump, which was over at `at`. There is one for each dump.
+    pub fn take_walk(&mut self, at: Moment) -> Walk {
+        std::mem::take(&mut self.tally).end(at)
+    }
+
     /// Adds an entry of a dump; one that is in it already changes nothing.
     pub fn add(&mut self, flow: &Flow) {
         if self.fingerprints.insert(self.hasher.hash_one(flow)) {

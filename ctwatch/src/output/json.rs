@@ -1,5 +1,7 @@
 //! Snapshots and events as JSON, one object a line, with the keys of the field tables in their order.
 
+mod census;
+
 use ctwatch_common::source::SourceKey;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
@@ -28,6 +30,9 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
         "totals": object(fields::SOURCE, &snapshot.totals),
         "sources": sources,
         "others": object(fields::SOURCE, &snapshot.others),
+        "prefixes": snapshot.prefixes.as_deref().map(|prefixes| list(prefixes, census::prefix)),
+        "floods": snapshot.floods.as_deref().map(|floods| list(floods, census::flood)),
+        "census": census::census(snapshot),
         "kernel": object(fields::KERNEL, &snapshot.kernel),
         "drift_entries": snapshot.drift_entries,
         "witness": snapshot.witness.as_ref().map(|witness| object(fields::WITNESS, witness)),
@@ -84,6 +89,10 @@ fn mode(mode: &Mode) -> Json {
         "degraded": mode.degraded,
         "why_not_higher": mode.why_not_higher,
     })
+}
+
+fn list<T>(items: &[T], of: fn(&T) -> Json) -> Json {
+    items.iter().map(of).collect()
 }
 
 fn object<T>(fields: &[Field<T>], of: &T) -> Map<String, Json> {

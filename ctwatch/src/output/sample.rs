@@ -3,10 +3,18 @@
 use std::sync::Arc;
 
 use crate::model::{
+    census::{
+        Census, ZoneNumbers,
+        destinations::{Destination, DestinationNumbers},
+        snat::{Holder, Pool, PoolNumbers},
+        state::StateNumbers,
+    },
     event::{Event, EventKind},
+    flood::{Flood, PrefixShare},
     loss::Loss,
     mode::{Mode, Rung},
-    snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table},
+    prefix::Prefix,
+    snapshot::{CensusNow, KernelStatistics, Snapshot, SourceNumbers, Table},
     source,
 };
 
@@ -21,8 +29,28 @@ pub(super) fn snapshot() -> Snapshot {
         evicted: Some(0),
         evictions_caused: Some(0),
         transient: Some(0),
+        entry_seconds: Some(2.5),
+        assured: Some(0),
+        unreplied: Some(held),
         new_per_s: Some(410.4),
         refused_per_s: Some(3.0),
+    };
+    let destination =
+        Destination { address: "198.51.100.1".parse().unwrap(), port: Some(443), protocol: 6 };
+    let prefix = Prefix {
+        network: "10.0.1.0/24".parse().unwrap(),
+        entries: 21_000,
+        entries_total: 82_000,
+        sources: 210,
+        new_per_s: 4.0,
+    };
+    let share = PrefixShare { network: "10.7.0.0/16".parse().unwrap(), share: 0.12 };
+    let flood = Flood {
+        destination,
+        entries: 100_000,
+        sources: 98_765,
+        unreplied_share: 0.99,
+        prefixes: vec![share],
     };
     let culprit = numbers("10.0.1.2", 61_000);
     Snapshot {
@@ -40,6 +68,9 @@ pub(super) fn snapshot() -> Snapshot {
         totals: culprit,
         sources: vec![culprit],
         others: SourceNumbers { key: None, ..numbers("10.0.1.3", 1000) },
+        prefixes: Some(vec![prefix]),
+        census: Some(CensusNow { age_s: 3.25, census: Arc::new(census(destination)) }),
+        floods: Some(Arc::new([flood])),
         kernel: KernelStatistics::default(),
         drift_entries: Some(0),
         witness: None,
@@ -53,6 +84,30 @@ pub(super) fn snapshot() -> Snapshot {
             why_not_higher: Vec::new(),
         }),
         events: Vec::new(),
+    }
+}
+
+/// One of everything.
+fn census(destination: Destination) -> Census {
+    let address = "192.0.2.2".parse().unwrap();
+    let udp = Destination { protocol: 17, ..destination };
+    Census {
+        entries: 62_000,
+        states: vec![StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 1000 }],
+        zones: vec![ZoneNumbers { zone: 0, entries: 62_000 }],
+        destinations: vec![DestinationNumbers {
+            destination,
+            entries: 100_000,
+            sources: 98_765,
+            unreplied: 99_000,
+        }],
+        snat_pools: vec![PoolNumbers {
+            pool: Pool { address, destination: udp, ports: 64_512 },
+            ports_used: 61_000,
+            utilization: 61_000.0 / 64_512.0,
+            holders: vec![Holder { source: "10.0.1.2".parse().unwrap(), ports_used: 60_000 }],
+        }],
+        ..Census::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The JSON schema of what the commands print, made from the same field tables as the output itself.
 
+mod census;
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::fields::{self, Field};
@@ -30,6 +32,9 @@ pub fn watch() -> Json {
     ];
     line.insert("sources".to_owned(), json!({"type": "array", "items": source(&named)}));
     line.insert("others".to_owned(), source(&[]));
+    line.insert("prefixes".to_owned(), census::prefixes());
+    line.insert("floods".to_owned(), census::floods());
+    line.insert("census".to_owned(), census::census());
     line.insert("kernel".to_owned(), object(properties(fields::KERNEL)));
     line.insert(
         "drift_entries".to_owned(),
@@ -175,12 +180,18 @@ mod tests {
         let keys = |object: &Json| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&schema["properties"]), keys(line), "{at}");
         for (name, property) in schema["properties"].as_object().unwrap() {
-            let (property, value) = match property["type"].as_str() {
-                Some("array") if !line[name][0].is_null() => (&property["items"], &line[name][0]),
-                _ => (property, &line[name]),
-            };
-            if property["type"] == "object" && value.is_object() {
-                assert_keys(property, value, &format!("{at}.{name}"));
+            let at = format!("{at}.{name}");
+            let nullable = &property["oneOf"][0];
+            let property = if nullable.is_null() { property } else { nullable };
+            let items = &property["items"];
+            match &line[name] {
+                Json::Object(_) if property["type"] == "object" => {
+                    assert_keys(property, &line[name], &at);
+                }
+                Json::Array(values) if items["type"] == "object" => {
+                    assert_keys(items, values.first().expect(&at), &at);
+                }
+                _ => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A snapshot or an event as text for a person.
 
+mod notable;
+
 use std::fmt::Write as _;
 
 use super::json::{protocol_of, time};
@@ -13,7 +15,7 @@ use crate::model::{
 /// Wide enough for an IPv4 prefix; the whole row then fits into 80 columns.
 const SOURCE_WIDTH: usize = 18;
 
-/// The table line, the sources, and the line that says what was lost; each line ends with a newline.
+/// The table line, the sources, what else is notable, and the line that says what was lost; each line ends with a newline.
 pub fn snapshot(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -38,6 +40,7 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
     if !is_nothing(&snapshot.others) {
         let _ = writeln!(text, "{}", row("others", "", &snapshot.others, &snapshot.table, width));
     }
+    text += &notable::lines(snapshot);
     let _ = writeln!(text, "{}", trust(snapshot));
     text
 }
@@ -161,6 +164,10 @@ mod tests {
 SOURCE             PROTOCOL      HELD    NEW/S REFUSED/S   REFUSED   SHARE
 10.0.1.2           udp          61000      410         3         7  98.4 %
 others                           1000      410         3         7   1.6 %
+FLOOD > 198.51.100.1 port 443 tcp: 100000 entries of ~98765 sources
+      12 % of them in 10.7.0.0/16
+prefix 10.0.1.0/24: 21000 entries of 210 sources, 33.9 %
+ports 192.0.2.2 > 198.51.100.1 port 443 udp: 61000 of 64512, 95 %
 loss: ring_full 2  drift: 0 entries
 "
         );

@@ -1,7 +1,18 @@
 //! What an aggregator makes of observations.
 
+use std::net::Ipv4Addr;
+
 use super::*;
-use crate::model::{baseline::Census, limits::SortBy, mode::Rung, rows::tests::row, source};
+use crate::model::{
+    baseline::Census,
+    census::{Tally, entry::WalkedEntry, state::State},
+    limits::SortBy,
+    mode::Rung,
+    prefix::Prefix,
+    rows::tests::row,
+    source,
+    trace::Flow,
+};
 
 pub(super) const NETNS: u32 = 42;
 
@@ -13,7 +24,14 @@ pub(super) fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
         degraded: Vec::new(),
         why_not_higher: Vec::new(),
     };
-    let limits = Limits { listed_sources, sort_by, events: 10, remembered_sources: 100 };
+    let limits = Limits {
+        listed_sources,
+        sort_by,
+        events: 10,
+        remembered_sources: 100,
+        only: None,
+        census_every: None,
+    };
     let mut aggregator = Aggregator::new(NETNS, limits, Arc::new(mode), at(0));
     aggregator.observe(Observation::HeldBefore(HashMap::new()));
     aggregator
@@ -192,4 +210,105 @@ fn until_the_first_dump_what_is_held_is_unknown_and_what_comes_is_counted() {
     aggregator.observe(Observation::HeldBefore(HashMap::from([(client(1), 4973)])));
     let after = aggregator.tick(at(2), Ending::More);
     assert_eq!((after.sources[0].entries, after.drift_entries), (Some(5000), Some(0)));
+}
+
+/// A walk of the table that meets one entry of each of these, to one destination.
+fn walked(sources: impl IntoIterator<Item = SourceKey>, at: Moment) -> Observation {
+    let mut tally = Tally::default();
+    for source in sources {
+        let flow = Flow {
+            source,
+            destination: [198, 51, 100, 1].into(),
+            source_port: 1024,
+            destination_port: 80,
+        };
+        let (source_nat, state, zone) = (None, State::Unreplied, 0);
+        tally.add(&WalkedEntry { flow, source_nat, state, assured: false, unreplied: true, zone });
+    }
+    Observation::Walked(Box::new(tally.end(at)))
+}
+
+fn scattered(number: u32) -> SourceKey {
+    source::key(NETNS, Ipv4Addr::from_bits(number.wrapping_mul(0x9E37_79B1)).into(), 17)
+}
+
+#[test]
+fn while_there_is_a_flood_its_sources_are_summed_up_and_the_heavy_one_is_listed() {
+    let mut aggregator = aggregator(1000, SortBy::Entries);
+    let spoofed = || (0..3000).map(scattered);
+    let mut rows: Vec<_> = spoofed().map(|source| (source, 1, 0, 0)).collect();
+    rows.push((client(1), 400, 0, 0));
+    observe(&mut aggregator, &reading(&rows), 3400);
+    assert_eq!(aggregator.tick(at(1), Ending::More).sources.len(), 1000);
+    aggregator.observe(walked(spoofed(), at(2)));
+    observe(&mut aggregator, &reading(&rows), 3400);
+    let snapshot = aggregator.tick(at(5), Ending::More);
+    let [flood] = snapshot.floods.as_deref().unwrap() else { panic!("{:?}", snapshot.floods) };
+    assert_eq!((flood.destination.port, flood.entries), (Some(80), 3000));
+    let listed: Vec<_> = snapshot.sources.iter().map(|row| (row.key, row.entries)).collect();
+    assert_eq!(listed, [(Some(client(1)), Some(400))]);
+    assert_eq!((snapshot.others.entries, snapshot.totals.entries), (Some(3000), Some(3400)));
+    assert_eq!((snapshot.others.unreplied, snapshot.sources[0].unreplied), (Some(3000), Some(0)));
+    let census = snapshot.census.unwrap();
+    assert_eq!((census.age_s, census.census.entries), (3.0, 3000));
+    let prefixes = snapshot.prefixes.unwrap();
+    let prefix = |prefix: &Prefix| (prefix.network.to_string(), prefix.entries);
+    assert_eq!(prefixes.iter().map(prefix).collect::<Vec<_>>(), [("10.0.1.1/32".to_owned(), 400)]);
+}
+
+#[test]
+fn what_a_walk_told_adds_up_whoever_has_a_row() {
+    let mut aggregator = aggregator(1, SortBy::Entries);
+    assert_eq!(aggregator.tick(at(0), Ending::More).totals.unreplied, None);
+    // One has its own row, one is counted under its prefix, and one has gone since.
+    let (own, under_prefix) = (client(1), source::key(NETNS, [10, 0, 2, 7].into(), 17));
+    let gone = source::key(NETNS, [10, 0, 3, 3].into(), 17);
+    let rows = reading(&[(own, 2, 0, 0), (under_prefix.prefix(), 1, 0, 0)]);
+    observe(&mut aggregator, &rows, 3);
+    aggregator.observe(walked([own, own, under_prefix, gone], at(1)));
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    assert_eq!((snapshot.sources[0].key, snapshot.sources[0].unreplied), (Some(own), Some(2)));
+    assert_eq!((snapshot.others.unreplied, snapshot.totals.unreplied), (Some(2), Some(4)));
+    assert_eq!(snapshot.totals.assured, Some(0));
+    assert_eq!((snapshot.totals.entries, snapshot.totals.new), (Some(3), Some(3)));
+}
+
+#[test]
+fn only_the_sources_asked_for_are_listed() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    aggregator.limits.only = Some("10.0.1.0/31".parse().unwrap());
+    observe(&mut aggregator, &reading(&[(client(1), 5, 0, 0), (client(2), 7, 0, 0)]), 12);
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    assert_eq!(snapshot.sources.iter().map(|row| row.key).collect::<Vec<_>>(), [Some(client(1))]);
+    assert_eq!((snapshot.others.entries, snapshot.totals.entries), (Some(7), Some(12)));
+}
+
+#[test]
+fn entry_seconds_outlast_the_row() {
+    let mut aggregator = aggregator(10, SortBy::EntrySeconds);
+    let rows = reading(&[(client(1), 30, 0, 0), (client(2), 10, 0, 0)]);
+    for second in 0..=4 {
+        observe(&mut aggregator, &rows, 40);
+        aggregator.tick(at(second), Ending::More);
+    }
+    // The first has ended all, and gives up its row.
+    observe(&mut aggregator, &reading(&[(client(2), 10, 0, 0)]), 10);
+    aggregator.observe(Observation::RowReleased(row(client(1), [30, 0, 30, 0, 0])));
+    let snapshot = aggregator.tick(at(6), Ending::More);
+    let seconds: Vec<_> = snapshot.sources.iter().map(|row| (row.key, row.entry_seconds)).collect();
+    assert_eq!(seconds, [(Some(client(1)), Some(150.0)), (Some(client(2)), Some(60.0))]);
+    assert_eq!(snapshot.totals.entry_seconds, Some(210.0));
+}
+
+#[test]
+fn a_full_table_calls_for_walks_and_an_idle_one_for_none() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    for (entries, from, expected) in [(799, 1, false), (801, 21, true)] {
+        aggregator.observe(walked([client(1)], at(from - 1)));
+        for second in from..from + 15 {
+            observe(&mut aggregator, &reading(&[(client(1), entries, 0, 0)]), entries);
+            aggregator.tick(at(second), Ending::More);
+        }
+        assert_eq!(aggregator.wants_walk(), expected, "{entries} of 1000");
+    }
 }

@@ -1,0 +1,108 @@
+//! How many different addresses there are, in bounded memory, and a fair sample of them.
+//!
+//! Each address is hashed to a number, and those with the smallest numbers are kept: whether an address is among them
+//! does not depend on how often or when it comes. Below the bound that is all of them; above it, how dense the
+//! numbers lie says how many there are (Bar-Yossef and others, "Counting distinct elements in a data stream", 2002).
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use ctwatch_common::source::SourceKey;
+
+/// Addresses that are kept, 20 bytes each.
+pub const SAMPLE_MAX: usize = 256;
+
+/// What stands for a set of addresses of one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DistinctAddresses {
+    /// Hash and address, the smallest hashes first.
+    smallest: Vec<(u32, [u8; 16])>,
+}
+
+impl DistinctAddresses {
+    /// Adds the address of a key.
+    pub fn add(&mut self, source: &SourceKey) {
+        let item = (hash(&source.address), source.address);
+        if self.is_sample() && self.smallest.last().is_some_and(|last| item > *last) {
+            return;
+        }
+        if let Err(place) = self.smallest.binary_search(&item) {
+            self.smallest.insert(place, item);
+            self.smallest.truncate(SAMPLE_MAX);
+        }
+    }
+
+    /// How many addresses: exact below [`SAMPLE_MAX`], else with a standard error of 6 % (1/√254).
+    pub fn count(&self) -> u64 {
+        match self.smallest.last() {
+            Some((largest, _)) if self.is_sample() => {
+                let kept = self.smallest.len() as u64 - 1;
+                kept.saturating_mul(1 << 32) / (u64::from(*largest) + 1)
+            }
+            _ => self.smallest.len() as u64,
+        }
+    }
+
+    /// The addresses that are kept, each as likely as any other.
+    pub fn sample(&self) -> impl Iterator<Item = &[u8; 16]> {
+        self.smallest.iter().map(|(_, address)| address)
+    }
+
+    /// Whether there may be more addresses than are kept.
+    fn is_sample(&self) -> bool {
+        self.smallest.len() >= SAMPLE_MAX
+    }
+}
+
+fn hash(address: &[u8; 16]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(address);
+    // The upper half is as good as any.
+    u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, net::Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::source;
+
+    fn of(addresses: impl IntoIterator<Item = u32>) -> DistinctAddresses {
+        let mut distinct = DistinctAddresses::default();
+        for address in addresses {
+            distinct.add(&source::key(1, Ipv4Addr::from_bits(address).into(), 6));
+        }
+        distinct
+    }
+
+    #[test]
+    fn many_addresses_are_estimated_within_four_standard_errors() {
+        for count in [1000_u32, 20_000, 300_000] {
+            let estimate = of((0..count).map(|address| address.wrapping_mul(77))).count() as f64;
+            let error = (estimate / f64::from(count) - 1.0).abs();
+            assert!(error < 0.25, "{count}: {estimate}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn few_addresses_are_counted_exactly(addresses in prop::collection::vec(0_u32..400, 0..600)) {
+            let distinct: HashSet<&u32> = addresses.iter().collect();
+            prop_assume!(distinct.len() < SAMPLE_MAX);
+            prop_assert_eq!(of(addresses.iter().copied()).count(), distinct.len() as u64);
+        }
+
+        #[test]
+        fn order_and_repetition_do_not_matter(
+            addresses in prop::collection::vec(any::<u32>(), 0..600),
+            turn in 0_usize..600,
+        ) {
+            let mut turned = addresses.clone();
+            turned.extend_from_slice(&addresses[..turn.min(addresses.len())]);
+            turned.reverse();
+            prop_assert_eq!(of(addresses), of(turned));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Floods from addresses that are probably not their senders': one destination, many sources of next to no entries
+//! each, and hardly an answer.
+//!
+//! Such sources are innocent, and a list of them is worse than none. A flood is named by its destination and, where
+//! its sources lie close together, by their prefixes.
+
+use ctwatch_common::source::SourceKey;
+use ipnet::IpNet;
+
+use super::{
+    census::destinations::{Destination, DestinationTally, Destinations},
+    prefix::{self, Holding},
+    snapshot::SourceNumbers,
+    source,
+};
+
+/// Fewer sources may be people. The number is an estimate with a standard error of 6 %.
+pub const SOURCES_MIN: u64 = 1000;
+/// Entries of a source, on average, up to which it may have opened them without being there: a scanner or a client
+/// has more.
+pub const ENTRIES_OF_A_SOURCE_MAX: u64 = 2;
+/// A service that is there answers. Whoever opens a connection and never goes on leaves it unanswered, or answered by
+/// a SYN-ACK that goes astray; the latter is not told from a connection.
+pub const UNREPLIED_MIN: f64 = 0.9;
+/// A prefix is named if it has this share of the sources.
+pub const PREFIX_SHARE_MIN: f64 = 0.1;
+/// Floods that are told of at once.
+const FLOODS_MAX: usize = 10;
+
+/// A flood, by the last walk of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flood {
+    /// Where it goes.
+    pub destination: Destination,
+    /// Entries that it has made and that are left.
+    pub entries: u64,
+    /// Different source addresses, an estimate.
+    pub sources: u64,
+    /// Entries that nobody has answered, by all of its entries.
+    pub unreplied_share: f64,
+    /// Prefixes that many of its sources lie in; none if they come from everywhere.
+    pub prefixes: Vec<PrefixShare>,
+}
+
+/// A prefix, and its part of the sources of a flood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PrefixShare {
+    /// The prefix.
+    pub network: IpNet,
+    /// Its share of the sources, without that of listed prefixes inside it; by a sample of 256 of them.
+    pub share: f64,
+}
+
+/// The floods among the destinations of a walk, the largest first.
+pub fn recognise(destinations: &Destinations) -> Vec<Flood> {
+    let mut floods: Vec<Flood> =
+        destinations.iter().filter_map(|(destination, tally)| flood(*destination, tally)).collect();
+    floods.sort_unstable_by(|a, b| {
+        b.entries.cmp(&a.entries).then_with(|| a.destination.cmp(&b.destination))
+    });
+    floods.truncate(FLOODS_MAX);
+    floods
+}
+
+/// Whether a row shows nothing but what a source that was made up for a flood would: of the flood's protocol, next to
+/// nothing held, made or refused in the interval, and not more held before.
+pub fn is_only_part_of(
+    floods: &[Flood],
+    row: &SourceNumbers,
+    interval_s: f64,
+    since_start_s: f64,
+) -> bool {
+    let Some(key) = &row.key else { return false };
+    let of_this_protocol =
+        |flood: &Flood| key.family == 0 || flood.destination.protocol == key.protocol;
+    let few = ENTRIES_OF_A_SOURCE_MAX as f64;
+    let in_interval = |per_s: Option<f64>| per_s.unwrap_or(0.0) * interval_s;
+    floods.iter().any(of_this_protocol)
+        && (is_everybody(key)
+            || row.entries.unwrap_or(0) <= ENTRIES_OF_A_SOURCE_MAX
+                && in_interval(row.new_per_s) <= few
+                && in_interval(row.refused_per_s) <= few
+                && row.entry_seconds.unwrap_or(0.0) <= few * since_start_s)
+}
+
+/// The row of all sources that found no room names nobody, and a flood fills it.
+fn is_everybody(key: &SourceKey) -> bool {
+    key.family == 0
+}
+
+fn flood(destination: Destination, tally: &DestinationTally) -> Option<Flood> {
+    let sources = tally.sources.count();
+    let unreplied_share = tally.unreplied as f64 / tally.entries as f64;
+    let is_flood = sources >= SOURCES_MIN
+        && tally.entries <= sources.saturating_mul(ENTRIES_OF_A_SOURCE_MAX)
+        && unreplied_share >= UNREPLIED_MIN;
+    is_flood.then(|| Flood {
+        destination,
+        entries: tally.entries,
+        sources,
+        unreplied_share,
+        prefixes: prefixes(destination, tally),
+    })
+}
+
+fn prefixes(destination: Destination, tally: &DestinationTally) -> Vec<PrefixShare> {
+    let any = source::key(0, destination.address, destination.protocol);
+    let sample: Vec<Holding> = tally
+        .sources
+        .sample()
+        .filter_map(|address| Holding::of_key(&SourceKey { address: *address, ..any }, 1, 0.0))
+        .collect();
+    let sampled = sample.len() as u64;
+    prefix::heavy(sample, prefix::threshold(sampled, PREFIX_SHARE_MIN, 2))
+        .into_iter()
+        .map(|prefix| PrefixShare {
+            network: prefix.network,
+            share: prefix.entries as f64 / sampled as f64,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
