@@ -15,11 +15,13 @@ use crate::vm::console;
 use crate::vm::initramfs::{self, Ours};
 use crate::vm::kernel::{self, Kernel};
 use crate::vm::programs::{self, Peers, Programs};
-use crate::vm::qemu::{Clock, Machine, Qemu};
+use crate::vm::qemu::{Clock, Machine, Processors, Qemu};
 use crate::workspace::Workspace;
 
 /// The scenario that proves every number on a kernel, by the name that its tests have in common.
 pub(crate) const EXACTNESS: &str = "exactness";
+/// What the names of those scenarios have in common that need two processors.
+pub(crate) const TWO_PROCESSORS: &str = "two_processors";
 /// All scenarios on one emulated processor take minutes; one that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
@@ -63,6 +65,7 @@ pub(crate) fn show(
         initramfs: &initramfs,
         arguments,
         clock: Clock::Time,
+        processors: Processors::One,
     })
 }
 
@@ -171,16 +174,40 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
+    /// Runs scenarios on one kernel, those that need two processors on another machine.
     pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
+        let (two, one): (Vec<String>, Vec<String>) =
+            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
+        let mut outcome = Outcome::default();
+        if filters.is_empty() || !one.is_empty() {
+            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
+            outcome.add(self.boot(kernel, Processors::One, &[one, others.to_vec()].concat())?);
+        }
+        if filters.is_empty() || !two.is_empty() {
+            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
+            outcome.add(self.boot(kernel, Processors::Two, &two)?);
+        }
+        Ok(outcome)
+    }
+
+    /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
+    fn boot(&self, kernel: &Kernel, processors: Processors, filters: &[String]) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
         let arguments = self.kernel_arguments("test", filters, &[]);
-        let log = self.workspace.target("vm").join(format!("{}.log", kernel.series));
-        let what = if filters.is_empty() { "all scenarios".to_owned() } else { filters.join(", ") };
-        process::say(format!("kernel {}: {what}", kernel.release));
+        let name = match processors {
+            Processors::One => format!("{}.log", kernel.series),
+            Processors::Two => format!("{}-{TWO_PROCESSORS}.log", kernel.series),
+        };
+        let log = self.workspace.target("vm").join(name);
+        process::say(format!("kernel {}: scenarios {}", kernel.release, filters.join(" ")));
         let start = Instant::now();
-        let machine =
-            Machine { kernel: &kernel.image, initramfs: &initramfs, arguments, clock: Clock::Time };
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs: &initramfs,
+            arguments,
+            clock: Clock::Time,
+            processors,
+        };
         let found = self.qemu.test(&machine, &log, DEADLINE, show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
@@ -219,6 +246,7 @@ impl<'a> Lab<'a> {
             initramfs: &initramfs,
             arguments: self.kernel_arguments("bench", &[], arguments),
             clock: Clock::Instructions,
+            processors: Processors::One,
         };
         let found = self.qemu.test(&machine, &log, deadline, show)?;
         let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;

@@ -247,3 +247,6 @@ fn ordered([a, b]: [i64; 2]) -> [i64; 2] {
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
