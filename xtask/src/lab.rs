@@ -22,8 +22,27 @@ use crate::workspace::Workspace;
 pub(crate) const EXACTNESS: &str = "exactness";
 /// What the names of those scenarios have in common that need two processors.
 pub(crate) const TWO_PROCESSORS: &str = "two_processors";
-/// All scenarios on one emulated processor take minutes; one that takes longer than this hangs.
-const DEADLINE: Duration = Duration::from_secs(15 * 60);
+/// Tells scenarios that they may take as long as they need: the kernel hands the word to init as environment.
+const LONG: &str = "CTWATCH_LONG=1";
+
+/// How long scenarios may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Minutes for all of them.
+    Usual,
+    /// As long as they need.
+    Long,
+}
+
+impl Scale {
+    /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_secs(15 * 60),
+            Self::Long => Duration::from_secs(4 * 60 * 60),
+        }
+    }
+}
 
 /// What all machines share: built and fetched once, then booted with any kernel.
 pub(crate) struct Lab<'a> {
@@ -33,6 +52,7 @@ pub(crate) struct Lab<'a> {
     ours: Ours,
     programs: Programs,
     qemu: Qemu,
+    scale: Scale,
 }
 
 /// What to boot a machine for.
@@ -116,8 +136,8 @@ pub(crate) fn fetch_all(
 
 impl<'a> Lab<'a> {
     /// Everything for testing.
-    pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
-        Self::prepare(workspace, Purpose::Test, None)
+    pub(crate) fn for_tests(workspace: &'a Workspace, scale: Scale) -> Result<Self> {
+        Ok(Self { scale, ..Self::prepare(workspace, Purpose::Test, None)? })
     }
 
     /// Everything for the benchmark, and other people's programs that ctwatch is compared with.
@@ -171,6 +191,7 @@ impl<'a> Lab<'a> {
             ours: Ours { ctwatch, lab, kernel_tests, bpf_object },
             programs,
             qemu,
+            scale: Scale::Usual,
         })
     }
 
@@ -193,7 +214,10 @@ impl<'a> Lab<'a> {
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
     fn boot(&self, kernel: &Kernel, processors: Processors, filters: &[String]) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
-        let arguments = self.kernel_arguments("test", filters, &[]);
+        let mut arguments = self.kernel_arguments("test", filters, &[]);
+        if self.scale == Scale::Long {
+            arguments = format!("{arguments} {LONG}");
+        }
         let name = match processors {
             Processors::One => format!("{}.log", kernel.series),
             Processors::Two => format!("{}-{TWO_PROCESSORS}.log", kernel.series),
@@ -208,7 +232,7 @@ impl<'a> Lab<'a> {
             clock: Clock::Time,
             processors,
         };
-        let found = self.qemu.test(&machine, &log, DEADLINE, show_test)?;
+        let found = self.qemu.test(&machine, &log, self.scale.deadline(), show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),

@@ -139,6 +139,7 @@ const RULES: &[Rule] = &[
         id: "sums",
         what: "all counters of listed sources + others = totals",
         check: |case| {
+            sums(case)?;
             let Snapshot { sources, others, totals, .. } = case.last;
             let parts: i64 = sources.iter().chain([others]).map(fields::sum_of_counts).sum();
             let whole = fields::sum_of_counts(totals);

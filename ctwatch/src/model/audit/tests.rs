@@ -3,20 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{
-    mode::{Mode, Rung},
-    snapshot::{KernelStatistics, SourceNumbers, Table},
+use crate::{
+    model::snapshot::{KernelStatistics, SourceNumbers, Table},
+    output::sample,
 };
-
-fn mode(rung: Rung) -> Mode {
-    Mode {
-        alloc: rung,
-        early_drop: rung,
-        free: rung,
-        degraded: Vec::new(),
-        why_not_higher: Vec::new(),
-    }
-}
 
 /// Sixty entries asked for, ten of them refused and seven gone, of these three for somebody's packet.
 fn counters() -> Counters {
@@ -28,7 +18,7 @@ fn counters() -> Counters {
         events_lost: 1,
         evicted: 3,
         evictions_caused: 3,
-        transient: 0,
+        ..Counters::default()
     }
 }
 
@@ -46,9 +36,6 @@ fn snapshot(sums: Option<[Sums; 2]>) -> Snapshot {
     let numbers =
         |new| SourceNumbers { new: Some(new), ended: Some(7), ..SourceNumbers::default() };
     Snapshot {
-        wall_ns: 0,
-        netns: 1,
-        interval_s: 1.0,
         table: Table { entries: 143, ..Table::default() },
         totals: SourceNumbers { ended: Some(14), ..numbers(50) },
         sources: vec![numbers(30)],
@@ -60,12 +47,8 @@ fn snapshot(sums: Option<[Sums; 2]>) -> Snapshot {
             early_drop: Some(3),
             ..KernelStatistics::default()
         },
-        drift_entries: Some(0),
-        witness: None,
         sums,
-        loss: crate::model::loss::Loss::default(),
-        mode: Arc::new(mode(Rung::Kprobe)),
-        events: Vec::new(),
+        ..sample::snapshot()
     }
 }
 
@@ -151,16 +134,12 @@ fn missed_calls_may_have_been_evictions() {
 #[test]
 fn what_cannot_be_seen_is_not_checked_and_says_why() {
     let mut blind = snapshot(None);
-    let mut degraded = mode(Rung::Netlink);
-    degraded.degraded.push("this kernel has no kprobes".to_owned());
-    blind.mode = Arc::new(degraded);
+    Arc::make_mut(&mut blind.mode).degraded.push("this kernel has no kprobes".to_owned());
     let identities = find(&blind);
-    assert_eq!(all_hold(&identities), Some(true));
+    assert_eq!(all_hold(&identities), None);
     for identity in &identities {
-        match &identity.sides {
-            Ok(_) => assert_eq!(identity.id, "sums"),
-            Err(why) => assert!(why.contains("no kprobes"), "{why}"),
-        }
+        let why = identity.sides.as_ref().unwrap_err();
+        assert!(why.contains("no kprobes"), "{why}");
     }
     let mut untold = snapshot(Some([Sums { held: None, ..sums() }; 2]));
     untold.kernel.drop = None;
