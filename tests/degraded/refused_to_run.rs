@@ -42,7 +42,8 @@ fn without_kprobes_attach_kprobe_says_so() {
     FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, 3);
     // It says so before it has looked for an interval.
-    for command in [["watch", "--interval", "1h"].as_slice(), &["events", "--no-wait"]] {
+    for command in [["watch", "--interval", "1h"].as_slice(), &["events", "--no-wait"], &["audit"]]
+    {
         let output = Command::new(ctwatch())
             .args(command)
             .args(["--attach", "kprobe", "--netns", gateway.gateway().name()])
@@ -50,6 +51,30 @@ fn without_kprobes_attach_kprobe_says_so() {
             .unwrap();
         let said = assert_cannot_run(&output);
         assert!(said.contains("kprobe"), "{said}");
+    }
+}
+
+/// Without hooks there is nothing to hold against the kernel's numbers: each identity says why, and so does the status.
+#[test]
+fn without_hooks_an_audit_checks_nothing() {
+    let Some(gateway) = gateway() else { return };
+    FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, 3);
+    let output = Command::new(ctwatch())
+        .args(["audit", "--json", "--for", "200ms", "--attach", "netlink"])
+        .args(["--netns", gateway.gateway().name()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(said.contains("nothing could be checked"), "{said}");
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(line["holds"].is_null(), "{line}");
+    let identities = line["identities"].as_array().unwrap();
+    assert!(identities.len() >= 9, "{line}");
+    for identity in identities {
+        let note = identity["note"].as_str().unwrap();
+        assert!(identity["holds"].is_null() && note.contains("--attach netlink"), "{identity}");
     }
 }
 

@@ -5,7 +5,7 @@ use ctwatch_lab::counters::{GlobalSetting, conntrack_statistics};
 use ctwatch_lab::{FlowPlan, Namespace, wait};
 use serde_json::Value;
 
-use crate::observed::{gateway, ip, line_after_now, number, of_source, start_degraded, stop};
+use crate::observed::{gateway, ip, line_after_now, nft, number, of_source, start_degraded, stop};
 
 const LIMIT: u64 = 300;
 /// Many more buckets than entries: the kernel finds nobody to evict and refuses most.
@@ -65,12 +65,9 @@ fn assert_nothing_pretended(line: &Value) {
 }
 
 fn drop_before_conntrack(namespace: &Namespace) -> RuleOfSomebodyElse<'_> {
-    nft(namespace, &["add", "table", "inet", "somebody"]);
-    nft(
-        namespace,
-        &["add chain inet somebody early { type filter hook prerouting priority -300 ; }"],
-    );
-    nft(namespace, &["add rule inet somebody early ip saddr 10.0.1.9 drop"]);
+    nft(namespace, "add table inet somebody");
+    nft(namespace, "add chain inet somebody early { type filter hook prerouting priority -300 ; }");
+    nft(namespace, "add rule inet somebody early ip saddr 10.0.1.9 drop");
     RuleOfSomebodyElse(namespace)
 }
 
@@ -78,15 +75,6 @@ struct RuleOfSomebodyElse<'a>(&'a Namespace);
 
 impl Drop for RuleOfSomebodyElse<'_> {
     fn drop(&mut self) {
-        nft(self.0, &["delete", "table", "inet", "somebody"]);
+        nft(self.0, "delete table inet somebody");
     }
-}
-
-fn nft(namespace: &Namespace, arguments: &[&str]) {
-    let status = std::process::Command::new("ip")
-        .args(["netns", "exec", namespace.name(), "nft"])
-        .args(arguments)
-        .status()
-        .unwrap();
-    assert!(status.success(), "nft {arguments:?}");
 }

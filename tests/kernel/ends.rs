@@ -1,12 +1,10 @@
 //! Why entries ended: thrown out for somebody's packet, and for whose; or never in the table at all.
 
-use std::process::Command;
-
 use ctwatch_lab::counters::{GlobalSetting, conntrack_statistics};
 use ctwatch_lab::{FlowPlan, Gateway};
 
 use crate::observed::{
-    assert_consistent, gateway, ip, line_after_now, line_with, number, of_source, stop, watch,
+    assert_consistent, gateway, ip, line_after_now, line_with, nft, number, of_source, stop, watch,
 };
 
 const LIMIT: u64 = 300;
@@ -68,11 +66,7 @@ fn ends_of_packets_dropped_by_a_later_rule_are_transient() {
 fn drop_when_forwarded(gateway: &Gateway, source: &str) {
     let chain = "add chain inet late forward { type filter hook forward priority 0 ; }";
     let rule = format!("add rule inet late forward ip saddr {source} drop");
-    for arguments in ["add table inet late", chain, &rule] {
-        let status = Command::new("ip")
-            .args(["netns", "exec", gateway.gateway().name(), "nft", arguments])
-            .status()
-            .unwrap();
-        assert!(status.success(), "nft {arguments}");
+    for command in ["add table inet late", chain, &rule] {
+        nft(gateway.gateway(), command);
     }
 }

@@ -2,6 +2,8 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod baseline;
 #[cfg(test)]
 mod degraded_refusals;
@@ -9,6 +11,12 @@ mod degraded_refusals;
 mod ends;
 #[cfg(test)]
 mod exactness;
+#[cfg(test)]
+mod identities_ends;
+#[cfg(test)]
+mod identities_full;
+#[cfg(test)]
+mod identities_walls;
 #[cfg(test)]
 mod interface;
 #[cfg(test)]
@@ -29,5 +37,7 @@ mod reclaim;
 mod table_full;
 #[cfg(test)]
 mod tiny_map;
+#[cfg(test)]
+mod two_processors;
 #[cfg(test)]
 mod without_ctnetlink;

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
 use ctwatch_lab::ctwatch::{Line, binary};
-use ctwatch_lab::{Ctwatch, Gateway, GatewayPlan, counters, init, skip, wait};
+use ctwatch_lab::{Ctwatch, Gateway, GatewayPlan, Namespace, counters, init, skip, wait};
 use serde_json::Value;
 
 /// The interval of every `watch` here.
@@ -193,13 +194,25 @@ pub(crate) fn line_after_now(watch: &mut Ctwatch) -> Value {
     watch.next(wait::PATIENCE).unwrap().json
 }
 
+/// Runs one command of nft in a namespace.
+#[track_caller]
+pub(crate) fn nft(namespace: &Namespace, command: &str) {
+    let status = Command::new("ip")
+        .args(["netns", "exec", namespace.name(), "nft", command])
+        .status()
+        .unwrap();
+    assert!(status.success(), "nft {command}");
+}
+
 /// Stops ctwatch as Ctrl-C does: it ends well. It may have said that nothing was tracked yet, and nothing else.
 #[track_caller]
 pub(crate) fn stop(watch: Ctwatch) -> Result<Vec<Line>> {
     let ended = watch.stop()?;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let unexpected = ended.stderr.lines().find(|line| {
-        !line.contains("nothing is tracked") && !line.contains("--attach netlink was given")
+        ["nothing is tracked", "--attach netlink was given", "looking for"]
+            .iter()
+            .all(|expected| !line.contains(expected))
     });
     assert_eq!(unexpected, None);
     Ok(ended.lines)

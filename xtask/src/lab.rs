@@ -15,13 +15,34 @@ use crate::vm::console;
 use crate::vm::initramfs::{self, Ours};
 use crate::vm::kernel::{self, Kernel};
 use crate::vm::programs::{self, Peers, Programs};
-use crate::vm::qemu::{Clock, Machine, Qemu};
+use crate::vm::qemu::{Clock, Machine, Processors, Qemu};
 use crate::workspace::Workspace;
 
 /// The scenario that proves every number on a kernel, by the name that its tests have in common.
 pub(crate) const EXACTNESS: &str = "exactness";
-/// All scenarios on one emulated processor take minutes; one that takes longer than this hangs.
-const DEADLINE: Duration = Duration::from_secs(15 * 60);
+/// What the names of those scenarios have in common that need two processors.
+pub(crate) const TWO_PROCESSORS: &str = "two_processors";
+/// Tells scenarios that they may take as long as they need: the kernel hands the word to init as environment.
+const LONG: &str = "CTWATCH_LONG=1";
+
+/// How long scenarios may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Minutes for all of them.
+    Usual,
+    /// As long as they need.
+    Long,
+}
+
+impl Scale {
+    /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
+    fn deadline(self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_secs(15 * 60),
+            Self::Long => Duration::from_secs(4 * 60 * 60),
+        }
+    }
+}
 
 /// What all machines share: built and fetched once, then booted with any kernel.
 pub(crate) struct Lab<'a> {
@@ -31,6 +52,7 @@ pub(crate) struct Lab<'a> {
     ours: Ours,
     programs: Programs,
     qemu: Qemu,
+    scale: Scale,
 }
 
 /// What to boot a machine for.
@@ -63,6 +85,7 @@ pub(crate) fn show(
         initramfs: &initramfs,
         arguments,
         clock: Clock::Time,
+        processors: Processors::One,
     })
 }
 
@@ -113,8 +136,8 @@ pub(crate) fn fetch_all(
 
 impl<'a> Lab<'a> {
     /// Everything for testing.
-    pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
-        Self::prepare(workspace, Purpose::Test, None)
+    pub(crate) fn for_tests(workspace: &'a Workspace, scale: Scale) -> Result<Self> {
+        Ok(Self { scale, ..Self::prepare(workspace, Purpose::Test, None)? })
     }
 
     /// Everything for the benchmark, and other people's programs that ctwatch is compared with.
@@ -168,20 +191,48 @@ impl<'a> Lab<'a> {
             ours: Ours { ctwatch, lab, kernel_tests, bpf_object },
             programs,
             qemu,
+            scale: Scale::Usual,
         })
     }
 
-    /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
+    /// Runs scenarios on one kernel, those that need two processors on another machine.
     pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
+        let (two, one): (Vec<String>, Vec<String>) =
+            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
+        let mut outcome = Outcome::default();
+        if filters.is_empty() || !one.is_empty() {
+            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
+            outcome.add(self.boot(kernel, Processors::One, &[one, others.to_vec()].concat())?);
+        }
+        if filters.is_empty() || !two.is_empty() {
+            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
+            outcome.add(self.boot(kernel, Processors::Two, &two)?);
+        }
+        Ok(outcome)
+    }
+
+    /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
+    fn boot(&self, kernel: &Kernel, processors: Processors, filters: &[String]) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
-        let arguments = self.kernel_arguments("test", filters, &[]);
-        let log = self.workspace.target("vm").join(format!("{}.log", kernel.series));
-        let what = if filters.is_empty() { "all scenarios".to_owned() } else { filters.join(", ") };
-        process::say(format!("kernel {}: {what}", kernel.release));
+        let mut arguments = self.kernel_arguments("test", filters, &[]);
+        if self.scale == Scale::Long {
+            arguments = format!("{arguments} {LONG}");
+        }
+        let name = match processors {
+            Processors::One => format!("{}.log", kernel.series),
+            Processors::Two => format!("{}-{TWO_PROCESSORS}.log", kernel.series),
+        };
+        let log = self.workspace.target("vm").join(name);
+        process::say(format!("kernel {}: scenarios {}", kernel.release, filters.join(" ")));
         let start = Instant::now();
-        let machine =
-            Machine { kernel: &kernel.image, initramfs: &initramfs, arguments, clock: Clock::Time };
-        let found = self.qemu.test(&machine, &log, DEADLINE, show_test)?;
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs: &initramfs,
+            arguments,
+            clock: Clock::Time,
+            processors,
+        };
+        let found = self.qemu.test(&machine, &log, self.scale.deadline(), show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),
@@ -219,6 +270,7 @@ impl<'a> Lab<'a> {
             initramfs: &initramfs,
             arguments: self.kernel_arguments("bench", &[], arguments),
             clock: Clock::Instructions,
+            processors: Processors::One,
         };
         let found = self.qemu.test(&machine, &log, deadline, show)?;
         let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;

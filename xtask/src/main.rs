@@ -61,7 +61,7 @@ enum Task {
     },
     /// Run all layers of tests
     Test {
-        /// Every scenario on every kernel
+        /// Every scenario on every kernel, for as long as each needs: hours
         #[arg(long)]
         all: bool,
     },

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo;
-use crate::lab::{self, Lab};
+use crate::lab::{self, Lab, Scale};
 use crate::libtest;
 use crate::outcome::Outcome;
 use crate::packages::{self, Distribution};
@@ -18,15 +18,16 @@ use crate::workspace::Workspace;
 const PROGRAMS: [(&str, &str); 3] =
     [("nft", "nftables"), ("conntrack", "conntrack"), ("ip", "iproute2")];
 
-/// The scenarios that prove the numbers: of what comes and goes, and of what is refused.
-const EXACT: [&str; 2] = [lab::EXACTNESS, "table_full"];
+/// The scenarios that prove the numbers: of what comes and goes, of what is refused, each against the kernel's own, and of
+/// what is missed.
+const EXACT: [&str; 4] = [lab::EXACTNESS, "table_full", "identities", lab::TWO_PROCESSORS];
 
 /// How much is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Every scenario on one kernel, and those that prove the numbers on the others.
     Usual,
-    /// Every scenario on every kernel.
+    /// Every scenario on every kernel, for as long as each needs.
     All,
 }
 
@@ -91,7 +92,13 @@ fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
     let series: Vec<String> =
         kernel::usual_series().iter().map(|series| (*series).to_owned()).collect();
     let (kernels, mut outcome) = lab::fetch_all(workspace, &series)?;
-    let lab = Lab::for_tests(workspace)?;
+    let lab = Lab::for_tests(
+        workspace,
+        match extent {
+            Extent::Usual => Scale::Usual,
+            Extent::All => Scale::Long,
+        },
+    )?;
     for (position, kernel) in kernels.iter().enumerate() {
         let filters = match extent {
             Extent::Usual if position > 0 => EXACT.map(str::to_owned).to_vec(),

@@ -139,6 +139,7 @@ const RULES: &[Rule] = &[
         id: "sums",
         what: "all counters of listed sources + others = totals",
         check: |case| {
+            sums(case)?;
             let Snapshot { sources, others, totals, .. } = case.last;
             let parts: i64 = sources.iter().chain([others]).map(fields::sum_of_counts).sum();
             let whole = fields::sum_of_counts(totals);
@@ -247,3 +248,6 @@ fn ordered([a, b]: [i64; 2]) -> [i64; 2] {
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

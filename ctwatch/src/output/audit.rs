@@ -51,6 +51,7 @@ pub fn text(last: &Snapshot, identities: &[Identity]) -> String {
         "{:<13} {:<18} {:>14} {:>14} {:>12}",
         "HOLDS", "IDENTITY", "LEFT", "RIGHT", "DIFFERENCE"
     );
+    let mut said = None;
     for identity in identities {
         let holds = match identity.holds() {
             Some(true) => "yes",
@@ -68,8 +69,12 @@ pub fn text(last: &Snapshot, identities: &[Identity]) -> String {
             "{holds:<13} {:<18} {left:>14} {right:>14} {difference:>12}",
             identity.id
         );
-        for sentence in [Some(identity.what), note(identity)].into_iter().flatten() {
-            wrap(&mut text, sentence);
+        wrap(&mut text, identity.what);
+        // One reason often stands for many: it is said once.
+        let note = note(identity);
+        if let Some(note) = note.filter(|_| note != said) {
+            wrap(&mut text, note);
+            said = Some(note);
         }
     }
     text

@@ -6,4 +6,4 @@ pub mod schema;
 pub mod text;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;

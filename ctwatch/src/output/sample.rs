@@ -19,7 +19,7 @@ use crate::model::{
 };
 
 /// A gateway in trouble.
-pub(super) fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let numbers = |source: &str, held| SourceNumbers {
         key: Some(source::key(1, source.parse().unwrap(), 17)),
         entries: Some(held),

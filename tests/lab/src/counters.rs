@@ -37,6 +37,12 @@ impl Statistics {
         self.0.get(name).copied().unwrap_or(0)
     }
 
+    /// Whether the kernel has a counter of that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// How much each counter grew since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

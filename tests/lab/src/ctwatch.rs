@@ -1,7 +1,7 @@
 //! The binary under test: start it, read its JSON lines as they come, stop it, and see how it ended. It must not know
 //! what the lines mean.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -43,7 +43,8 @@ pub struct Ctwatch {
     lines: Vec<Line>,
     looked_at: usize,
     reader: Option<JoinHandle<()>>,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Receiver<String>,
+    said: String,
 }
 
 /// How a ctwatch ended.
@@ -71,7 +72,7 @@ impl Ctwatch {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let stdout = child.stdout.take().context("a piped child has a stdout")?;
-        let mut stderr = child.stderr.take().context("a piped child has a stderr")?;
+        let stderr = child.stderr.take().context("a piped child has a stderr")?;
         let (outgoing, incoming) = sync_channel(LINES_WAITING);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -80,10 +81,14 @@ impl Ctwatch {
                 }
             }
         });
-        let stderr = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let _partial = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
+        let (saying, heard) = sync_channel(LINES_WAITING);
+        std::thread::spawn(move || {
+            // It ends when nobody listens any more, or there is nothing more to hear.
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if saying.send(line).is_err() {
+                    break;
+                }
+            }
         });
         Ok(Self {
             child,
@@ -91,7 +96,8 @@ impl Ctwatch {
             lines: Vec::new(),
             looked_at: 0,
             reader: Some(reader),
-            stderr: Some(stderr),
+            stderr: heard,
+            said: String::new(),
         })
     }
 
@@ -158,6 +164,23 @@ impl Ctwatch {
             }
             self.receive(deadline, patience, what)?;
         }
+    }
+
+    /// Waits until it says something with `words` on stderr.
+    ///
+    /// # Errors
+    /// When it does not within `patience`, or ends before.
+    pub fn hear(&mut self, patience: Duration, words: &str) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !self.said.contains(words) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.stderr.recv_timeout(left).with_context(|| {
+                format!("waited in vain for {words:?} on stderr, which has: {}", self.said)
+            })?;
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        Ok(())
     }
 
     /// Sends it a signal.
@@ -239,7 +262,11 @@ impl Ctwatch {
     }
 
     fn take_stderr(&mut self) -> String {
-        self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        while let Ok(line) = self.stderr.recv() {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        std::mem::take(&mut self.said)
     }
 }
 
@@ -255,7 +282,6 @@ impl Drop for Ctwatch {
         if let Some(reader) = self.reader.take() {
             let _panicked = reader.join();
         }
-        let _said = self.take_stderr();
     }
 }
 
@@ -287,6 +313,16 @@ mod tests {
             .find(wait::PATIENCE, "a two", |line| Ok((line.json["a"] == 2).then_some(line.at)));
         assert!(found.unwrap() <= Instant::now());
         assert_eq!(running.kill().unwrap().status.code(), None);
+    }
+
+    #[test]
+    fn what_it_says_is_heard_as_it_comes() {
+        let mut running = shell("echo 'looking on' >&2; echo '{\"a\":1}'; exec sleep 60");
+        running.hear(wait::PATIENCE, "looking").unwrap();
+        let ended = running.kill().unwrap();
+        assert_eq!((ended.stderr.as_str(), ended.lines.len()), ("looking on\n", 1));
+        let error = shell("exit 1").hear(wait::PATIENCE, "anything").unwrap_err().to_string();
+        assert!(error.contains("anything"), "{error}");
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub(crate) const NEWEST: &str = "newest";
 
 /// The series to test on, the most thorough one first: Debian keeps many, others have their own only.
 pub(crate) fn usual_series() -> &'static [&'static str] {
-    if Distribution::of_this_machine().id == "debian" { &["6.12", "6.1", "7.3"] } else { &[NEWEST] }
+    if Distribution::of_this_machine().id == "debian" {
+        &["6.12", "5.10", "6.1", "6.18", "7.3"]
+    } else {
+        &[NEWEST]
+    }
 }
 
 /// Whether a word can name a series of kernels.

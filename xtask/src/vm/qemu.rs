@@ -39,6 +39,17 @@ pub(crate) struct Machine<'a> {
     pub(crate) arguments: String,
     /// What its clock goes by.
     pub(crate) clock: Clock,
+    /// How many processors it has.
+    pub(crate) processors: Processors,
+}
+
+/// How many processors a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processors {
+    /// One: whatever the packets are, nothing is interrupted at a bad moment.
+    One,
+    /// Two, taking turns on one thread: with a thread each, some machines never come up.
+    Two,
 }
 
 /// What a machine's clock goes by.
@@ -148,13 +159,20 @@ impl Qemu {
                 .arg(root.join("usr/share/qemu"));
         }
         command
-            .args(match machine.clock {
-                Clock::Time => ["-accel", "tcg,thread=multi", "-m", "1024"].as_slice(),
-                Clock::Instructions => {
+            .args(match (machine.clock, machine.processors) {
+                (Clock::Time, Processors::One) => {
+                    ["-accel", "tcg,thread=multi", "-m", "1024"].as_slice()
+                }
+                (Clock::Time, Processors::Two) => &["-accel", "tcg,thread=single", "-m", "1024"],
+                (Clock::Instructions, _) => {
                     &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-m", "3072"]
                 }
             })
-            .args(["-M", "q35", "-cpu", "max", "-smp", "1"])
+            .args(["-M", "q35", "-cpu", "max"])
+            .args(match machine.processors {
+                Processors::One => ["-smp", "1"],
+                Processors::Two => ["-smp", "2"],
+            })
             .args([
                 "-nodefaults",
                 "-no-user-config",
