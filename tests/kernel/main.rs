@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod census;
+#[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
 mod ends;
@@ -23,6 +25,8 @@ mod observed;
 mod ranking;
 #[cfg(test)]
 mod reclaim;
+#[cfg(test)]
+mod spoofed_flood;
 #[cfg(test)]
 mod table_full;
 #[cfg(test)]
