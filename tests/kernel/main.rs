@@ -6,6 +6,8 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod census;
+#[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
 mod ends;
@@ -33,6 +35,8 @@ mod prototypes;
 mod ranking;
 #[cfg(test)]
 mod reclaim;
+#[cfg(test)]
+mod spoofed_flood;
 #[cfg(test)]
 mod table_full;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which flows a plan stands for, one by one. It must not send them: that is the generator's work.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU64;
 
 use crate::address;
@@ -38,6 +38,12 @@ pub enum Sources {
         /// How many addresses.
         count: NonZeroU64,
     },
+    /// As many addresses as flows, all over the /8 of `first`, as of somebody who makes them up: each flow comes from
+    /// another one, up to 2²⁴ of them. They are nobody's, so only a plan whose packets are written by hand can have them.
+    Scattered {
+        /// An address of the /8.
+        first: Ipv4Addr,
+    },
 }
 
 impl Sources {
@@ -46,15 +52,21 @@ impl Sources {
     pub fn first(self) -> IpAddr {
         match self {
             Self::One(first) | Self::Range { first, .. } => first,
+            Self::Scattered { first } => first.into(),
         }
     }
 
-    /// How many addresses there are.
+    /// The address that the flow with this number comes from.
     #[must_use]
-    pub fn count(self) -> NonZeroU64 {
+    pub fn of_flow(self, number: u64) -> IpAddr {
         match self {
-            Self::One(_) => NonZeroU64::MIN,
-            Self::Range { count, .. } => count,
+            Self::One(first) => first,
+            Self::Range { first, count } => address::after(first, number % count),
+            Self::Scattered { first } => {
+                // An odd factor gives each number below 2²⁴ a place of its own.
+                let host = number.wrapping_mul(0x9E_37_79_B1) & 0x00FF_FFFF;
+                address::after(Ipv4Addr::new(first.octets()[0], 0, 0, 0).into(), host)
+            }
         }
     }
 }
@@ -142,6 +154,13 @@ impl FlowPlan {
         self
     }
 
+    /// The same plan, each of its flows from another address of the /8 of `first`, all to one destination.
+    #[must_use]
+    pub fn from_scattered(mut self, first: Ipv4Addr) -> Self {
+        self.sources = Sources::Scattered { first };
+        self
+    }
+
     /// The same plan at `rate` flows a second.
     #[must_use]
     pub fn at_rate(mut self, rate_per_s: NonZeroU64) -> Self {
@@ -177,9 +196,13 @@ impl FlowPlan {
         let port_step = u16::try_from(number % FLOWS_PER_DESTINATION).unwrap_or(0);
         Flow {
             protocol: self.protocol,
-            source: address::after(self.sources.first(), number % self.sources.count()),
+            source: self.sources.of_flow(number),
             source_port: FIRST_PORT + port_step,
-            destination: address::after(self.destination, number / FLOWS_PER_DESTINATION),
+            destination: match self.sources {
+                // Such flows are told apart by where they come from.
+                Sources::Scattered { .. } => self.destination,
+                _ => address::after(self.destination, number / FLOWS_PER_DESTINATION),
+            },
             destination_port: match self.protocol {
                 FlowProtocol::IcmpEcho => 0,
                 _ => self.destination_port,
@@ -219,6 +242,23 @@ mod tests {
         assert_eq!(shares.len(), 5);
         assert_eq!(shares[&"fd00:10::ffff".parse::<IpAddr>().unwrap()], 3);
         assert_eq!(shares[&"fd00:10::1:3".parse::<IpAddr>().unwrap()], 2);
+    }
+
+    #[test]
+    fn scattered_sources_are_all_different_and_go_to_one_destination() {
+        let plan = FlowPlan::tcp_syn("10.0.1.2".parse().unwrap(), 100_000)
+            .from_scattered(Ipv4Addr::new(20, 0, 0, 0));
+        let sources: HashSet<IpAddr> = plan.flows().map(|flow| flow.source).collect();
+        assert_eq!(sources.len(), 100_000);
+        let networks: HashSet<u8> = sources
+            .iter()
+            .map(|source| match source {
+                IpAddr::V4(source) => source.octets()[1],
+                IpAddr::V6(_) => unreachable!(),
+            })
+            .collect();
+        assert_eq!(networks.len(), 256);
+        assert!(plan.flows().all(|flow| flow.destination == plan.destination));
     }
 
     #[test]

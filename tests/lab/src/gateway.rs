@@ -1,7 +1,7 @@
 //! A client, a NAT gateway and a server, each in a network namespace of its own, and nothing on the wires but what a
 //! test sends. It must not leave anything behind: dropping the gateway deletes all three.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
@@ -125,6 +125,22 @@ impl Gateway {
     pub fn set_timeout(&self, timeout: &str, timeout_s: u32) -> Result<()> {
         self.gateway
             .set_sysctl(&format!("net/netfilter/nf_conntrack_{timeout}"), &timeout_s.to_string())
+    }
+
+    /// Adds rules to the gateway's own, in the language of `nft -f`.
+    ///
+    /// # Errors
+    /// When nft refuses them.
+    pub fn add_rules(&self, rules: &str) -> Result<()> {
+        self.gateway.within(|| program::run("nft", &["-f", "-"], rules).map(|_output| ()))
+    }
+
+    /// Lets what goes to `destination` pass without masquerading: one outside address has 64 512 ports towards it.
+    ///
+    /// # Errors
+    /// When nft refuses the rule.
+    pub fn do_not_masquerade(&self, destination: Ipv4Addr) -> Result<()> {
+        self.add_rules(&format!("insert rule inet lab postrouting ip daddr {destination} accept\n"))
     }
 
     fn connect(&self) -> Result<()> {

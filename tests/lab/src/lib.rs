@@ -30,6 +30,7 @@ pub mod packet;
 mod program;
 pub mod service;
 pub mod skip;
+pub mod table;
 pub mod wait;
 
 pub use ctwatch::Ctwatch;
