@@ -28,4 +28,6 @@ mod table_full;
 #[cfg(test)]
 mod tiny_map;
 #[cfg(test)]
+mod unloaded;
+#[cfg(test)]
 mod without_ctnetlink;

@@ -35,12 +35,13 @@ const WATCH_FROM_UTILIZATION: f64 = 0.8;
 pub(super) struct Degraded {
     drops: Option<DropsWatched>,
     reasons: Vec<String>,
+    attached_at_wall_ns: i128,
 }
 
 impl Degraded {
     /// `reasons` are why nothing better could be had.
     pub(super) fn new(drops: Option<DropsWatched>, reasons: Vec<String>) -> Self {
-        Self { drops, reasons }
+        Self { drops, reasons, attached_at_wall_ns: clock::now().wall_ns }
     }
 
     /// Opens what can be opened of a namespace; the mode says what is missing.
@@ -86,7 +87,14 @@ impl Degraded {
                 None
             }
         };
-        let mode = Mode { alloc, early_drop, free: alloc, degraded, why_not_higher: Vec::new() };
+        let mode = Mode {
+            alloc,
+            early_drop,
+            free: alloc,
+            degraded,
+            attached_at_wall_ns: Some(self.attached_at_wall_ns),
+            ..Mode::default()
+        };
         Ways { mode, listing, following }
     }
 

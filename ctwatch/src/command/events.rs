@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    look::{self, Interrupts, ModeReport, Pace, Patience},
+    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
@@ -39,8 +39,8 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
-    let Some(mut session) = opened else { return Ok(()) };
+    let begun = Look::begin(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut report = ModeReport::default();
     let mut stopping = false;
@@ -49,15 +49,15 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received(), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
                 continue;
             }
             () = look::at(deadline), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
                 continue;
             }
-            next = session.next() => match next.map_err(look::session_error)? {
+            next = look.next() => match next? {
                 Some(snapshot) => snapshot,
                 None => return Ok(()),
             },
@@ -76,7 +76,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
                 let Ok(printed) = tokio::time::timeout(READER_PATIENCE, printing).await else { return Ok(()) };
                 printed?;
                 stopping = true;
-                session.stop();
+                look.stop();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, ModeReport, Pace, Patience};
+use super::look::{self, Interrupts, Look, ModeReport, Pace, Patience};
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
@@ -44,8 +44,8 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
     let patience =
         if arguments.once || arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut session) = opened else { return Ok(()) };
+    let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut report = ModeReport::default();
     loop {
@@ -53,7 +53,7 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received() => return Ok(()),
             () = look::at(deadline) => return Ok(()),
-            next = session.next() => match next.map_err(look::session_error)? {
+            next = look.next() => match next? {
                 Some(snapshot) => snapshot,
                 None => return Ok(()),
             },

@@ -83,6 +83,8 @@ fn mode(mode: &Mode) -> Json {
         "free": mode.free.name(),
         "degraded": mode.degraded,
         "why_not_higher": mode.why_not_higher,
+        "attached_at": mode.attached_at_wall_ns.map(time),
+        "pins_module": mode.pins_module,
     })
 }
 

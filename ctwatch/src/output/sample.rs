@@ -48,8 +48,8 @@ pub(super) fn snapshot() -> Snapshot {
             alloc: Rung::Kprobe,
             early_drop: Rung::Kprobe,
             free: Rung::Kprobe,
-            degraded: Vec::new(),
-            why_not_higher: Vec::new(),
+            attached_at_wall_ns: Some(1_795_442_300_000_000_000),
+            ..Mode::default()
         }),
         events: Vec::new(),
     }

@@ -48,6 +48,21 @@ pub fn watch() -> Json {
         ("free".to_owned(), rung()),
         ("degraded".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
         ("why_not_higher".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
+        (
+            "attached_at".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "since when is counted: counters begin at 0 there, also after conntrack was unloaded and loaded again",
+            }),
+        ),
+        (
+            "pins_module".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "description": "that conntrack cannot be unloaded meanwhile, and what to do about it; null where it can",
+            }),
+        ),
     ]);
     line.insert("mode".to_owned(), object(mode));
     schema("ctwatch watch --json", line)
