@@ -36,12 +36,14 @@ pub(super) struct Degraded {
     drops: Option<DropsWatched>,
     reasons: Vec<String>,
     attached_at_wall_ns: i128,
+    is_first_census_begun: bool,
 }
 
 impl Degraded {
     /// `reasons` are why nothing better could be had.
     pub(super) fn new(drops: Option<DropsWatched>, reasons: Vec<String>) -> Self {
-        Self { drops, reasons, attached_at_wall_ns: clock::now().wall_ns }
+        let attached_at_wall_ns = clock::now().wall_ns;
+        Self { drops, reasons, attached_at_wall_ns, is_first_census_begun: false }
     }
 
     /// Opens what can be opened of a namespace; the mode says what is missing.
@@ -98,8 +100,15 @@ impl Degraded {
         Ways { mode, listing, following }
     }
 
+    /// A namespace that comes later waits for its dump until one may be taken.
+    pub(super) fn prepare(&self, tracked: &mut Tracked) {
+        if self.is_first_census_begun {
+            tracked.first_listing = FirstListing::Done;
+        }
+    }
+
     /// Begins the first dump of a namespace that had none.
-    pub(super) fn begin_first_census(&self, census: &mut CensusTaker, roster: &mut Roster) {
+    pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
         if !census.is_idle() {
             return;
         }
@@ -110,6 +119,7 @@ impl Degraded {
                 return census.begin(tracked.netns, listing, before, listed);
             }
         }
+        self.is_first_census_begun = true;
     }
 
     /// Waits until there is something to take; for ever if nothing can come. Safe to be dropped and called again.
@@ -152,7 +162,7 @@ impl Degraded {
 
     /// Hands a dump on; where it failed, the mode says so until another one succeeds.
     pub(super) fn take_dump(
-        &self,
+        &mut self,
         finished: Finished,
         census: &mut CensusTaker,
         roster: &mut Roster,

@@ -85,6 +85,15 @@ impl Hooked {
         Ways { mode, listing, following: None }
     }
 
+    /// What begins to track connections once the first dumps are done has nothing from before the start. If it has
+    /// after all, it shows as drift and is dumped.
+    pub(super) fn prepare(&self, tracked: &mut Tracked) {
+        if self.trace.is_none() {
+            tracked.first_listing = FirstListing::Done;
+            tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
+        }
+    }
+
     /// Begins the first dumps, one namespace after another, while every entry that comes or goes is traced: one
     /// frees the entries that have expired and are not listed, the next one lists what is left.
     pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
@@ -214,7 +223,7 @@ impl Hooked {
             Ok(dumped) => dumped,
             Err(error) => {
                 let why = format!("{WITHOUT_CENSUS}, because {}", sentence(&error));
-                tracked.aggregator.observe(Observation::Missing(why));
+                tracked.miss(why);
                 tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
                 return;
             }

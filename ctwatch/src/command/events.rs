@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cli::EventsArguments,
     exit::CommandError,
+    host::namespace::NamespaceChoice,
     model::{
         limits::{Limits, SortBy},
         snapshot::Snapshot,
@@ -83,6 +84,15 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
 }
 
 fn rendered(snapshot: &Snapshot, arguments: &EventsArguments) -> String {
-    let line = |event| if arguments.json { json::event(event) + "\n" } else { text::event(event) };
+    let name = snapshot.netns_name.as_deref();
+    let line = |event| {
+        if arguments.json {
+            json::event(event, name) + "\n"
+        } else if arguments.look.netns == NamespaceChoice::All {
+            text::event_in(event, name)
+        } else {
+            text::event(event)
+        }
+    };
     snapshot.events.iter().map(line).collect()
 }

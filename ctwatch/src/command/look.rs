@@ -14,10 +14,10 @@ use tokio::{
 
 use crate::{
     cli::LookArguments,
-    collect::{CollectError, CollectOptions},
+    collect::{Choice, CollectError, CollectOptions},
     exit::CommandError,
     host::{
-        namespace::{NamespaceError, NamespaceTarget, NetworkNamespace},
+        namespace::{NamespaceChoice, NamespaceError, NamespaceTarget, NetworkNamespace},
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
@@ -29,6 +29,11 @@ use crate::{
 
 /// Time between two looks whether conntrack is there by now.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+const NOTHING_HERE: &str =
+    "connection tracking is in the kernel, but nothing is tracked in this network namespace";
+const NOTHING_ANYWHERE: &str =
+    "connection tracking is in the kernel, but nothing is tracked in any network namespace";
 
 /// How often, and how patiently at the start.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +110,7 @@ pub async fn print(text: String) -> Result<(), CommandError> {
 /// A look at the table that outlives conntrack's being unloaded: it waits and begins anew.
 #[derive(Debug)]
 pub struct Look {
-    target: NamespaceTarget,
+    choice: NamespaceChoice,
     patience: Patience,
     pace: Pace,
     limits: Limits,
@@ -139,7 +144,9 @@ impl Look {
         patience: Patience,
         interrupts: &mut Interrupts,
     ) -> Result<Option<Self>, CommandError> {
-        NetworkNamespace::open(&arguments.netns).map_err(namespace_error)?;
+        if let NamespaceChoice::One(target) = &arguments.netns {
+            NetworkNamespace::open(target).map_err(namespace_error)?;
+        }
         if let Some(sentence) = privilege::missing() {
             return Err(CommandError::CannotRun(sentence));
         }
@@ -149,7 +156,7 @@ impl Look {
             object: arguments.bpf_object.clone(),
         };
         let mut look = Self {
-            target: arguments.netns.clone(),
+            choice: arguments.netns.clone(),
             patience,
             pace,
             limits,
@@ -208,9 +215,9 @@ impl Look {
 
     async fn open(&mut self) -> Result<Session, CommandError> {
         loop {
-            let namespace = self.tracking_namespace().await?;
+            let namespaces = self.choose().await?;
             let options = CollectOptions {
-                namespace,
+                namespaces,
                 interval: self.pace.interval,
                 census_patience: self.pace.census_patience,
                 limits: self.limits,
@@ -240,24 +247,20 @@ impl Look {
 
     /// Waits until conntrack is there. Where it is there and has nothing to show yet, it says so and goes on,
     /// so that the first connection is already counted.
-    async fn tracking_namespace(&mut self) -> Result<NetworkNamespace, CommandError> {
+    async fn choose(&mut self) -> Result<Choice, CommandError> {
         loop {
             // It is opened again each time, so that waiting keeps no namespace alive.
-            let namespace = NetworkNamespace::open(&self.target).map_err(namespace_error)?;
-            let (is_there, nothing) = match ConntrackFiles::open_in(&namespace) {
-                Ok(mut files) => {
-                    if self.waiting == Waiting::Unloaded || tracks(&mut files) {
-                        return Ok(namespace);
-                    }
-                    (
-                        true,
-                        "connection tracking is in the kernel, but nothing is tracked in this network namespace",
-                    )
+            let (choice, nothing) = match Tracking::of(&self.choice)? {
+                Tracking::Some(choice) => return Ok(choice),
+                Tracking::None(choice) if self.waiting == Waiting::Unloaded => return Ok(choice),
+                Tracking::None(choice) => {
+                    let nothing = match choice {
+                        Choice::One(_) => NOTHING_HERE,
+                        Choice::All => NOTHING_ANYWHERE,
+                    };
+                    (Some(choice), nothing)
                 }
-                Err(ConntrackFilesError::NotLoaded) => {
-                    (false, "connection tracking (nf_conntrack) is not loaded")
-                }
-                Err(error) => return Err(CommandError::Failed(error.into())),
+                Tracking::NotLoaded => (None, "connection tracking (nf_conntrack) is not loaded"),
             };
             if self.patience == Patience::End {
                 return Err(CommandError::CannotRun(hint(nothing)));
@@ -266,12 +269,41 @@ impl Look {
                 say(&format!("{}; waiting", hint(nothing)));
                 self.waiting = Waiting::Announced;
             }
-            if is_there {
-                return Ok(namespace);
+            if let Some(choice) = choice {
+                return Ok(choice);
             }
-            drop(namespace);
             tokio::time::sleep(WAIT_INTERVAL).await;
         }
+    }
+}
+
+/// Whether there is anything to look at.
+enum Tracking {
+    /// Connections are tracked.
+    Some(Choice),
+    /// None are, but they could be.
+    None(Choice),
+    /// Nothing tracks any.
+    NotLoaded,
+}
+
+impl Tracking {
+    fn of(choice: &NamespaceChoice) -> Result<Self, CommandError> {
+        let target = match choice {
+            NamespaceChoice::All => &NamespaceTarget::OwnNamespace,
+            NamespaceChoice::One(target) => target,
+        };
+        let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+        let mut files = match ConntrackFiles::open_in(&namespace) {
+            Ok(files) => files,
+            Err(ConntrackFilesError::NotLoaded) => return Ok(Self::NotLoaded),
+            Err(error) => return Err(CommandError::Failed(error.into())),
+        };
+        let (choice, any) = match choice {
+            NamespaceChoice::All => (Choice::All, !tracking_namespaces().is_empty()),
+            NamespaceChoice::One(_) => (Choice::One(namespace), tracks(&mut files)),
+        };
+        Ok(if any { Self::Some(choice) } else { Self::None(choice) })
     }
 }
 

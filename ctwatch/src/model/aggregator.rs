@@ -109,7 +109,6 @@ impl Aggregator {
             }
             Observation::RowReleased(row) => self.release(&row),
             Observation::Mode(mode) => self.mode = mode,
-            Observation::Missing(sentence) => Arc::make_mut(&mut self.mode).degraded.push(sentence),
             Observation::Lost(hop, lost) => self.loss.count(hop, lost),
         }
     }
@@ -141,6 +140,7 @@ impl Aggregator {
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
             netns: self.netns,
+            netns_name: None,
             interval_s,
             table: self.table_now(interval_s),
             drift_entries: self.drift(),
@@ -178,6 +178,11 @@ impl Aggregator {
     /// The rows as they were last read, those of all namespaces.
     pub fn rows(&self) -> &RowReading {
         &self.after
+    }
+
+    /// The sources that held something before the start.
+    pub fn sources_before(&self) -> impl Iterator<Item = &SourceKey> {
+        self.baseline.sources()
     }
 
     /// Entries that a key holds, by a reading of the rows.

@@ -7,6 +7,7 @@ pub mod aggregator;
 pub mod baseline;
 pub mod counters;
 pub mod decode;
+pub mod departed;
 pub mod event;
 pub mod fields;
 pub mod limits;

@@ -28,6 +28,7 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         wall_ns: 1_795_442_400_000_000_000,
         netns: 1,
+        netns_name: Some("gateway".into()),
         interval_s: 1.0,
         table: Table {
             entries: 62_000,

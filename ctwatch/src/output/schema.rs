@@ -119,6 +119,13 @@ fn common(what: &str) -> Map<String, Json> {
             "netns".to_owned(),
             json!({"type": "integer", "description": "the network namespace, by inode number"}),
         ),
+        (
+            "netns_name".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "description": "its name, or the process with the lowest number in it as 'pid N (COMM)'; null if neither is known",
+            }),
+        ),
     ])
 }
 
@@ -169,7 +176,8 @@ mod tests {
     fn a_line_has_the_keys_of_its_schema_in_their_order() {
         let line: Json = serde_json::from_str(&json::snapshot(&sample::snapshot())).unwrap();
         assert_keys(&watch(), &line, "watch");
-        let line: Json = serde_json::from_str(&json::event(&sample::event())).unwrap();
+        let line: Json =
+            serde_json::from_str(&json::event(&sample::event(), Some("gateway"))).unwrap();
         assert_keys(&events(), &line, "events");
     }
 

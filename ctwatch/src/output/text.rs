@@ -42,6 +42,17 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
     text
 }
 
+/// A line that says which namespace the lines after it are about.
+pub fn heading(snapshot: &Snapshot) -> String {
+    format!("{} (netns {})\n", snapshot.netns_name.as_deref().unwrap_or("unknown"), snapshot.netns)
+}
+
+/// As [`event`], with the namespace that it happened in.
+pub fn event_in(event: &Event, netns_name: Option<&str>) -> String {
+    let line = self::event(event);
+    format!("{}  in {} (netns {})\n", line.trim_end(), netns_name.unwrap_or("unknown"), event.netns)
+}
+
 /// One line for an event, with its end.
 pub fn event(event: &Event) -> String {
     let port = |port: Option<u16>| port.map_or(String::new(), |port| format!(" port {port}"));
@@ -164,6 +175,13 @@ others                           1000      410         3         7   1.6 %
 loss: ring_full 2  drift: 0 entries
 "
         );
+    }
+
+    #[test]
+    fn where_there_are_several_namespaces_each_is_named() {
+        assert_eq!(super::heading(&sample::snapshot()), "gateway (netns 1)\n");
+        let line = super::event_in(&sample::event(), Some("gateway"));
+        assert!(line.ends_with("(and 7 more)  in gateway (netns 1)\n"), "{line}");
     }
 
     #[test]
