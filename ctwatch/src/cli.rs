@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::{
-    host::namespace::NamespaceTarget,
+    host::namespace::NamespaceChoice,
     model::limits::SortBy,
     probe::{attach::Ceiling, object::SOURCES_DEFAULT},
 };
@@ -34,7 +34,8 @@ Examples:
   ctwatch watch --sort new                   who opens most, right now
   ctwatch watch --source 10.0.1.2 --json     one source, and in 'census' where its connections go
   ctwatch watch --json --once                one JSON object, for scripts
-  ctwatch watch --netns gateway              the table of a network namespace")]
+  ctwatch watch --netns gateway              the table of a network namespace
+  ctwatch watch --netns all                  the tables of all of them")]
     Watch(WatchArguments),
     /// Follow what happens to single packets: refusals
     #[command(after_help = "\
@@ -123,9 +124,10 @@ pub struct AuditArguments {
 /// Where and how to look.
 #[derive(Debug, Args)]
 pub struct LookArguments {
-    /// Whose table: self, a name from /run/netns, or a path such as /proc/PID/ns/net
+    /// Whose table: self, a name from /run/netns, a path such as /proc/PID/ns/net, or all: every namespace that tracks
+    /// connections, now or later, up to 128 of them
     #[arg(long, value_name = "NAMESPACE", default_value = "self")]
-    pub netns: NamespaceTarget,
+    pub netns: NamespaceChoice,
     /// How to look: the best way there is, this one or nothing, or without hooks on conntrack. Where conntrack
     /// is a module, fexit keeps it from being unloaded
     #[arg(long, value_enum, default_value_t = Attach::Auto)]

@@ -2,6 +2,8 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod all_namespaces;
+#[cfg(test)]
 mod audited;
 #[cfg(test)]
 mod baseline;
@@ -43,5 +45,7 @@ mod table_full;
 mod tiny_map;
 #[cfg(test)]
 mod two_processors;
+#[cfg(test)]
+mod unloaded;
 #[cfg(test)]
 mod without_ctnetlink;

@@ -104,9 +104,13 @@ pub(crate) fn start_attached(
     command: &[&str],
     further: &[&str],
 ) -> Ctwatch {
+    start_in(gateway.gateway().name(), attach, command, further)
+}
+
+/// Starts `ctwatch` with `command`, `--netns netns` and `--attach attach`.
+pub(crate) fn start_in(netns: &str, attach: &str, command: &[&str], further: &[&str]) -> Ctwatch {
     let object = std::env::var(BPF_OBJECT).ok();
-    let mut arguments =
-        [command, &["--netns", gateway.gateway().name(), "--attach", attach], further].concat();
+    let mut arguments = [command, &["--netns", netns, "--attach", attach], further].concat();
     if let Some(object) = &object {
         arguments.extend(["--bpf-object", object]);
     }

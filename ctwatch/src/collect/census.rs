@@ -141,6 +141,13 @@ impl CensusTaker {
         }
     }
 
+    /// Breaks off the listing of this namespace, if it is the one that is running.
+    pub(super) fn forget(&mut self, netns: u32) {
+        if self.running.as_ref().is_some_and(|running| running.netns == netns) {
+            self.break_off();
+        }
+    }
+
     fn break_off(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop.store(true, Ordering::Relaxed);
@@ -246,8 +253,11 @@ mod tests {
 
         begin(&mut taker, listing(1000));
         let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
+        taker.forget(NETNS + 1);
+        assert!(!stop.load(Ordering::Relaxed));
+        taker.forget(NETNS);
+        assert!(stop.load(Ordering::Relaxed) && taker.is_idle());
         begin(&mut taker, listing(1000));
-        assert!(stop.load(Ordering::Relaxed));
         let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
         drop(taker);
         assert!(stop.load(Ordering::Relaxed));

@@ -35,12 +35,15 @@ const WATCH_FROM_UTILIZATION: f64 = 0.8;
 pub(super) struct Degraded {
     drops: Option<DropsWatched>,
     reasons: Vec<String>,
+    attached_at_wall_ns: i128,
+    is_first_census_begun: bool,
 }
 
 impl Degraded {
     /// `reasons` are why nothing better could be had.
     pub(super) fn new(drops: Option<DropsWatched>, reasons: Vec<String>) -> Self {
-        Self { drops, reasons }
+        let attached_at_wall_ns = clock::now().wall_ns;
+        Self { drops, reasons, attached_at_wall_ns, is_first_census_begun: false }
     }
 
     /// Opens what can be opened of a namespace; the mode says what is missing.
@@ -86,12 +89,26 @@ impl Degraded {
                 None
             }
         };
-        let mode = Mode { alloc, early_drop, free: alloc, degraded, why_not_higher: Vec::new() };
+        let mode = Mode {
+            alloc,
+            early_drop,
+            free: alloc,
+            degraded,
+            attached_at_wall_ns: Some(self.attached_at_wall_ns),
+            ..Mode::default()
+        };
         Ways { mode, listing, following }
     }
 
+    /// A namespace that comes later waits for its dump until one may be taken.
+    pub(super) fn prepare(&self, tracked: &mut Tracked) {
+        if self.is_first_census_begun {
+            tracked.first_listing = FirstListing::Done;
+        }
+    }
+
     /// Begins the first dump of a namespace that had none.
-    pub(super) fn begin_first_census(&self, census: &mut CensusTaker, roster: &mut Roster) {
+    pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
         if !census.is_idle() {
             return;
         }
@@ -102,6 +119,7 @@ impl Degraded {
                 return census.begin(tracked.netns, listing, before, listed);
             }
         }
+        self.is_first_census_begun = true;
     }
 
     /// Waits until there is something to take; for ever if nothing can come. Safe to be dropped and called again.
@@ -144,7 +162,7 @@ impl Degraded {
 
     /// Hands a dump on; where it failed, the mode says so until another one succeeds.
     pub(super) fn take_dump(
-        &self,
+        &mut self,
         finished: Finished,
         census: &mut CensusTaker,
         roster: &mut Roster,

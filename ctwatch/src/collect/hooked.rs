@@ -15,12 +15,15 @@ use super::{
 use crate::{
     clock,
     conntrack::listing::{Listing, ListingError},
-    host::namespace::NetworkNamespace,
+    host::{
+        modules::{self, Presence},
+        namespace::NetworkNamespace,
+    },
     model::{
         baseline::Census,
         decode::{Record, decode},
         loss::Hop,
-        mode::Mode,
+        mode::{Mode, Rung},
         observation::Observation,
         rows::RowReading,
         trace::{Listed, Trace},
@@ -34,6 +37,9 @@ const SECOND_CENSUS_AT_ONCE: Duration = Duration::from_millis(250);
 const WITHOUT_CENSUS: &str = "entries from before the start are not known by source";
 /// Flows that are traced at most; with more the first dump is as good as any later one.
 const TRACED_FLOWS_MAX: usize = 1 << 20;
+/// What there is to know where the module cannot be unloaded meanwhile.
+const PINS_MODULE: &str = "nf_conntrack is traced, so it cannot be unloaded before ctwatch ends (rmmod says that it is in use): \
+     stop ctwatch, or start it with --attach kprobe";
 /// Sources that are never quiet are looked at again so often.
 const UNSETTLED_RETRY: Duration = Duration::from_secs(30);
 
@@ -41,6 +47,7 @@ const UNSETTLED_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Hooked {
     probes: Probes,
+    attached_at_wall_ns: i128,
     /// Until the first dumps are done.
     trace: Option<Trace>,
     reclaimer: Reclaimer,
@@ -50,7 +57,8 @@ impl Hooked {
     /// The hooks' memory and events.
     pub(super) fn new(probes: Probes) -> Self {
         let trace = Some(Trace::new(TRACED_FLOWS_MAX));
-        Self { probes, trace, reclaimer: Reclaimer::new() }
+        let attached_at_wall_ns = clock::now().wall_ns;
+        Self { probes, attached_at_wall_ns, trace, reclaimer: Reclaimer::new() }
     }
 
     /// A socket for dumps of a namespace; the mode says what is missing without one.
@@ -70,8 +78,20 @@ impl Hooked {
             free: rung,
             degraded,
             why_not_higher: self.probes.why_not_higher.clone(),
+            attached_at_wall_ns: Some(self.attached_at_wall_ns),
+            pins_module: (rung == Rung::Fexit && modules::conntrack() == Presence::Module)
+                .then(|| PINS_MODULE.to_owned()),
         };
         Ways { mode, listing, following: None }
+    }
+
+    /// What begins to track connections once the first dumps are done has nothing from before the start. If it has
+    /// after all, it shows as drift and is dumped.
+    pub(super) fn prepare(&self, tracked: &mut Tracked) {
+        if self.trace.is_none() {
+            tracked.first_listing = FirstListing::Done;
+            tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
+        }
     }
 
     /// Begins the first dumps, one namespace after another, while every entry that comes or goes is traced: one
@@ -207,7 +227,7 @@ impl Hooked {
             Ok(dumped) => dumped,
             Err(error) => {
                 let why = format!("{WITHOUT_CENSUS}, because {}", sentence(&error));
-                tracked.aggregator.observe(Observation::Missing(why));
+                tracked.miss(why);
                 tracked.aggregator.observe(Observation::HeldBefore(HashMap::new()));
                 return;
             }

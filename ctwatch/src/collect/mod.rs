@@ -7,8 +7,10 @@ mod census;
 mod degraded;
 mod following;
 mod hooked;
+mod membership;
 mod reclaim;
 mod roster;
+mod scan;
 mod source;
 mod table;
 mod tracked;
@@ -23,25 +25,27 @@ use tokio::{
 use crate::{
     clock,
     host::{
-        namespace::NetworkNamespace,
-        sysctl::{ConntrackFiles, ConntrackFilesError},
+        modules::{self, Presence},
+        sysctl::ConntrackFilesError,
     },
     model::{
-        limits::Limits, loss::Hop, observation::Observation, snapshot::Snapshot,
+        limits::Limits, loss::Hop, moment::Moment, observation::Observation, snapshot::Snapshot,
         suppressed::Ending, trace::Listed,
     },
     probe::attach::AttachOptions,
 };
 use census::{CensusTaker, Finished};
-use roster::Roster;
+use membership::Membership;
+pub use membership::{Choice, NAMESPACES_MAX};
+use roster::{Newcomers, Roster};
+use scan::Seen;
 use source::Source;
-use tracked::Tracked;
 
 /// What is collected, and how.
 #[derive(Debug)]
 pub struct CollectOptions {
-    /// Whose table.
-    pub namespace: NetworkNamespace,
+    /// Whose tables.
+    pub namespaces: Choice,
     /// Time between two snapshots.
     pub interval: Duration,
     /// How long the first snapshot may wait for the first dump; until that is done the entries that sources
@@ -59,6 +63,11 @@ pub enum CollectError {
     /// The kernel's own numbers cannot be read.
     #[error(transparent)]
     Table(#[from] ConntrackFilesError),
+    /// The only namespace is gone.
+    #[error(
+        "the network namespace {0} has been deleted: no name and no process leads to it any more"
+    )]
+    NamespaceGone(String),
     /// Hooks on conntrack were asked for and cannot be had, for this reason.
     #[error("{0}")]
     NotHooked(String),
@@ -73,9 +82,11 @@ pub type Interval = Vec<Arc<Snapshot>>;
 /// Everything that one collector owns.
 pub struct Collector {
     roster: Roster,
+    membership: Membership,
     source: Source,
     census: CensusTaker,
     interval: Duration,
+    last_tick: Moment,
 }
 
 /// What a collector waits for besides the time.
@@ -84,6 +95,8 @@ enum Woken {
     Events,
     /// A dump of a table has ended.
     Dump(Box<Finished>),
+    /// Namespaces have been looked for.
+    Scan(Vec<Seen>),
 }
 
 impl Collector {
@@ -93,21 +106,28 @@ impl Collector {
     ///
     /// If conntrack is not there, not even its counters can be read, or hooks were asked for and cannot be had.
     pub async fn start(options: CollectOptions) -> Result<Self, CollectError> {
-        let CollectOptions { namespace, interval, census_patience, limits, attach } = options;
-        // Where there is nothing to look at, nothing is attached.
-        ConntrackFiles::open_in(&namespace)?;
+        let CollectOptions { namespaces, interval, census_patience, limits, attach } = options;
+        if modules::conntrack() == Presence::Absent {
+            // Where there is nothing to look at, nothing is attached.
+            return Err(ConntrackFilesError::NotLoaded.into());
+        }
         let source = Source::attach(&attach)?;
-        let mut roster = Roster::default();
-        roster.add(Tracked::open(&namespace, source.ways(&namespace), limits)?);
-        let mut collector =
-            Self { roster, source, census: CensusTaker::new(limits.only), interval };
+        let newcomers = match namespaces {
+            Choice::One(_) => Newcomers::Ignored,
+            Choice::All => Newcomers::Expected,
+        };
+        let mut roster = Roster::new(newcomers, limits.events);
+        let membership = Membership::begin(namespaces, limits, &mut roster, &source)?;
+        let census = CensusTaker::new(limits.only);
+        let last_tick = clock::now();
+        let mut collector = Self { roster, membership, source, census, interval, last_tick };
         // What has not come by then is taken when it is there.
-        let _ = tokio::time::timeout(census_patience, collector.first_census()).await;
+        if let Ok(taken) = tokio::time::timeout(census_patience, collector.first_census()).await {
+            taken?;
+        }
         collector.read_tables()?;
         // What was read now is where growth and rates begin.
-        collector.roster.each().for_each(|tracked| {
-            tracked.aggregator.tick(clock::now(), Ending::More);
-        });
+        collector.tick(Ending::More);
         Ok(collector)
     }
 
@@ -139,17 +159,18 @@ impl Collector {
                     }
                     Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
                 },
-                woken = self.wait() => self.take(woken),
+                woken = self.wait() => self.take(woken)?,
             }
         }
     }
 
-    async fn first_census(&mut self) {
+    async fn first_census(&mut self) -> Result<(), CollectError> {
         self.source.begin_first_census(&mut self.census, &mut self.roster);
         while !self.source.is_first_census_done(&self.census, &self.roster) {
             let woken = self.wait().await;
-            self.take(woken);
+            self.take(woken)?;
         }
+        Ok(())
     }
 
     /// Waits until there is something to take. Safe to be dropped and called again.
@@ -165,24 +186,37 @@ impl Collector {
             () = self.source.wait() => Woken::Events,
             () = events_due => Woken::Events,
             finished = self.census.finished() => Woken::Dump(Box::new(finished)),
+            seen = self.membership.changed() => Woken::Scan(seen),
         }
     }
 
-    fn take(&mut self, woken: Woken) {
+    fn take(&mut self, woken: Woken) -> Result<(), CollectError> {
         self.source.take_events(RECORDS_AT_ONCE, &mut self.roster);
-        if let Woken::Dump(finished) = woken {
-            self.source.take_dump(*finished, &mut self.census, &mut self.roster);
+        let Self { roster, membership, source, census, .. } = self;
+        match woken {
+            Woken::Events => Ok(()),
+            Woken::Dump(finished) => {
+                source.take_dump(*finished, census, roster);
+                Ok(())
+            }
+            Woken::Scan(seen) => membership.take(seen, self.last_tick, roster, source, census),
         }
     }
 
     fn snapshots(&mut self, ending: Ending) -> Result<Interval, CollectError> {
-        self.take(Woken::Events);
+        self.take(Woken::Events)?;
         self.read_tables()?;
-        let tick = |tracked: &mut Tracked| tracked.aggregator.tick(clock::now(), ending);
-        let snapshots: Vec<Snapshot> = self.roster.each().map(tick).collect();
+        let snapshots = self.tick(ending);
         self.begin_dump();
         self.source.plan(&snapshots, &mut self.roster);
+        self.membership.look(&self.roster, &self.source)?;
         Ok(snapshots.into_iter().map(Arc::new).collect())
+    }
+
+    fn tick(&mut self, ending: Ending) -> Vec<Snapshot> {
+        let now = clock::now();
+        self.last_tick = now;
+        self.roster.each().map(|tracked| tracked.tick(now, ending)).collect()
     }
 
     /// Reads the kernel's counts between two readings of the rows, so that what changes meanwhile is seen.

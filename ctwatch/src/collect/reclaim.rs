@@ -1,6 +1,6 @@
 //! Gives the rows of sources that hold nothing and do nothing to sources that come.
 //!
-//! Only when rows become scarce, and only after the source has been idle between two looks. What the row had
+//! Only when rows become scarce or their namespace is gone, and only after the source has been idle between two looks. What the row had
 //! counted is handed to its namespace, so no total changes.
 
 use std::{collections::HashMap, io};
@@ -53,12 +53,14 @@ impl Reclaimer {
         self.intervals_to_look = INTERVALS_BETWEEN_LOOKS;
         let mut seen = HashMap::new();
         for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
-            if !is_worth_a_look(tier, memory, roster) {
+            let are_scarce = is_worth_a_look(tier, memory, roster);
+            if !are_scarce && !roster.has_departed() {
                 continue;
             }
             for index in memory.indexes(tier) {
                 let row = memory.row(index);
-                if row.key == SourceKey::default() {
+                let is_candidate = are_scarce || roster.is_departed(row.key.netns);
+                if row.key == SourceKey::default() || !is_candidate {
                     continue;
                 }
                 let counters = Counters::from_row(&row.counters);

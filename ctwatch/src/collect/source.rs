@@ -52,6 +52,14 @@ impl Source {
         }
     }
 
+    /// Prepares a namespace for the count that is running.
+    pub(super) fn prepare(&self, tracked: &mut Tracked) {
+        match self {
+            Self::Hooked(hooked) => hooked.prepare(tracked),
+            Self::Degraded(degraded) => degraded.prepare(tracked),
+        }
+    }
+
     /// Begins the first dumps of the tables, if no dump is running.
     pub(super) fn begin_first_census(&mut self, census: &mut CensusTaker, roster: &mut Roster) {
         match self {

@@ -6,19 +6,24 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{following::Following, table::TableFiles};
+use super::{following::Following, source::Source, table::TableFiles};
 use crate::{
-    clock,
     conntrack::listing::Listing,
-    host::{namespace::NetworkNamespace, sysctl::ConntrackFilesError},
+    host::{
+        namespace::{NamespaceTarget, NetworkNamespace},
+        namespace_list::FoundNamespace,
+        sysctl::ConntrackFilesError,
+    },
     model::{
         aggregator::Aggregator,
         counters::Counters,
         limits::Limits,
         loss::Hop,
         mode::Mode,
+        moment::Moment,
         observation::{Observation, TableReading},
-        snapshot::KernelStatistics,
+        snapshot::{KernelStatistics, Snapshot},
+        suppressed::Ending,
     },
 };
 
@@ -27,6 +32,10 @@ use crate::{
 pub(super) struct Tracked {
     /// Its number.
     pub(super) netns: u32,
+    /// What it is called, if that is known.
+    pub(super) name: Option<Arc<str>>,
+    /// What leads to it.
+    pub(super) target: NamespaceTarget,
     /// Its numbers.
     pub(super) aggregator: Aggregator,
     /// How it is seen.
@@ -70,26 +79,36 @@ pub(super) struct Ways {
     pub(super) following: Option<Following>,
 }
 
+/// Where the kernel's own counters of a namespace begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KernelStart {
+    /// Where they are now.
+    Now,
+    /// At zero: nothing had been tracked when the count began.
+    Zero,
+}
+
 impl Tracked {
-    /// Opens the files of a namespace's table and reads where its counters begin.
+    /// Opens all that is needed of a namespace.
     ///
     /// # Errors
     ///
-    /// If conntrack is not there, or its files cannot be read.
+    /// If conntrack is not there, or its files cannot be opened.
     pub(super) fn open(
+        found: FoundNamespace,
         namespace: &NetworkNamespace,
-        ways: Ways,
+        source: &Source,
         limits: Limits,
+        started: Moment,
     ) -> Result<Self, ConntrackFilesError> {
-        let Ways { mode, listing, following } = ways;
-        let netns = namespace.inode();
-        let mut table = TableFiles::open(namespace)?;
-        let mut aggregator = Aggregator::new(netns, limits, Arc::new(mode.clone()), clock::now());
-        let (_, kernel) = table.read()?;
-        aggregator.observe(Observation::Kernel(kernel));
-        Ok(Self {
+        let table = TableFiles::open(namespace)?;
+        let Ways { mode, listing, following } = source.ways(namespace);
+        let FoundNamespace { inode: netns, target, name } = found;
+        let mut tracked = Self {
             netns,
-            aggregator,
+            name: (!name.is_empty()).then(|| name.into()),
+            target,
+            aggregator: Aggregator::new(netns, limits, Arc::new(mode.clone()), started),
             mode,
             listing,
             first_listing: FirstListing::Due,
@@ -98,7 +117,28 @@ impl Tracked {
             following,
             released: Counters::default(),
             table,
-        })
+        };
+        source.prepare(&mut tracked);
+        Ok(tracked)
+    }
+
+    /// Begins to count the kernel's own numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_table`].
+    pub(super) fn begin_kernel(&mut self, start: KernelStart) -> Result<(), ConntrackFilesError> {
+        let kernel = match start {
+            KernelStart::Now => self.table.read()?.1,
+            KernelStart::Zero => KernelStatistics::default(),
+        };
+        self.aggregator.observe(Observation::Kernel(kernel));
+        Ok(())
+    }
+
+    /// Closes the interval that ends now.
+    pub(super) fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
+        Snapshot { netns_name: self.name.clone(), ..self.aggregator.tick(now, ending) }
     }
 
     /// Reads the kernel's own numbers.
@@ -117,6 +157,12 @@ impl Tracked {
         if lost > 0 {
             self.aggregator.observe(Observation::Lost(hop, lost));
         }
+    }
+
+    /// Says that something cannot be seen after all.
+    pub(super) fn miss(&mut self, sentence: String) {
+        self.mode.degraded.push(sentence);
+        self.mode_changed();
     }
 
     /// Says anew how things are seen.

@@ -1,23 +1,23 @@
 //! `ctwatch audit`: looks for a while, then holds the numbers against the kernel's and against each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    look::{self, Interrupts, ModeReport, Pace, Patience},
+    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
     cli::AuditArguments,
     exit::CommandError,
+    host::namespace::NamespaceChoice,
     model::{
         audit::{Case, all_hold, audit},
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
     output,
-    session::Session,
 };
 
 /// Nothing is shown before the end, but events are taken this often.
@@ -46,17 +46,24 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
     let pace = Pace { interval: INTERVAL, census_patience: CENSUS_PATIENCE };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut session) = opened else { return Ok(()) };
+    let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(()) };
     look::say(&format!("looking for {:?}; Ctrl-C ends it earlier", arguments.duration));
-    let (last, refusals_told) = look_on(&mut session, arguments.duration, &mut interrupts).await?;
-    let identities = audit(&Case { last: &last, refusals_told });
-    look::print(if arguments.json {
-        output::audit::json(&last, &identities) + "\n"
-    } else {
-        output::audit::text(&last, &identities)
-    })
-    .await?;
+    let seen = look_on(&mut look, arguments.duration, &mut interrupts).await?;
+    let (mut printed, mut identities) = (String::new(), Vec::new());
+    for Seen { last, refusals_told } in &seen {
+        let found = audit(&Case { last, refusals_told: *refusals_told });
+        if arguments.json {
+            printed.push_str(&(output::audit::json(last, &found) + "\n"));
+        } else {
+            if arguments.look.netns == NamespaceChoice::All {
+                printed.push_str(&output::text::heading(last));
+            }
+            printed.push_str(&output::audit::text(last, &found));
+        }
+        identities.extend(found);
+    }
+    look::print(printed).await?;
     match all_hold(&identities) {
         Some(true) => Ok(()),
         Some(false) => {
@@ -64,46 +71,58 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
             let wrong: Vec<&str> = wrong.map(|identity| identity.id).collect();
             Err(CommandError::Findings(format!("does not hold: {}", wrong.join(", "))))
         }
-        None => Err(CommandError::CannotRun(format!(
-            "nothing could be checked: {}",
-            last.mode.degraded.join("; ")
-        ))),
+        None => {
+            let why: Vec<String> =
+                seen.iter().flat_map(|seen| seen.last.mode.degraded.clone()).collect();
+            Err(CommandError::CannotRun(format!("nothing could be checked: {}", why.join("; "))))
+        }
     }
 }
 
-/// The last snapshot, and how many refusals all events told of.
+/// What was seen of one namespace.
+struct Seen {
+    last: Arc<Snapshot>,
+    /// How many refusals all events told of.
+    refusals_told: u64,
+}
+
+/// What was seen of each namespace that is still there.
 async fn look_on(
-    session: &mut Session,
+    look: &mut Look,
     duration: Duration,
     interrupts: &mut Interrupts,
-) -> Result<(Arc<Snapshot>, u64), CommandError> {
+) -> Result<Vec<Seen>, CommandError> {
     let deadline = Instant::now() + duration;
     let mut report = ModeReport::default();
     let mut stopping = false;
-    let mut last = None;
-    let mut refusals_told: u64 = 0;
+    let mut told: HashMap<u32, u64> = HashMap::new();
+    let (mut interval, mut seen) = (Vec::new(), Vec::new());
     loop {
         tokio::select! {
             biased;
             () = interrupts.received(), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
             }
             () = tokio::time::sleep_until(deadline), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
             }
-            next = session.next() => match (next.map_err(look::session_error)?, last.take()) {
-                (Some(snapshot), _) => {
-                    report.tell(&snapshot);
-                    let told = snapshot.events.iter().map(|event| event.suppressed.saturating_add(1));
-                    refusals_told = told.fold(refusals_told, u64::saturating_add);
-                    last = Some(snapshot);
+            next = look.next() => match next? {
+                Some(last) => {
+                    report.tell(&last);
+                    let fresh = last.events.iter().map(|event| event.suppressed.saturating_add(1));
+                    let told = told.entry(last.netns).or_default();
+                    *told = fresh.fold(*told, u64::saturating_add);
+                    interval.push(Seen { refusals_told: *told, last });
+                    if look.is_interval_complete() {
+                        seen = std::mem::take(&mut interval);
+                    }
                 }
-                (None, Some(last)) => return Ok((last, refusals_told)),
-                (None, None) => {
+                None if seen.is_empty() => {
                     return Err(CommandError::Failed(anyhow::anyhow!("nothing was seen")));
                 }
+                None => return Ok(seen),
             },
         }
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    look::{self, Interrupts, ModeReport, Pace, Patience},
+    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
     cli::EventsArguments,
     exit::CommandError,
+    host::namespace::NamespaceChoice,
     model::{
         limits::{Limits, SortBy},
         snapshot::Snapshot,
@@ -41,8 +42,8 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
-    let Some(mut session) = opened else { return Ok(()) };
+    let begun = Look::begin(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut report = ModeReport::default();
     let mut stopping = false;
@@ -51,15 +52,15 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received(), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
                 continue;
             }
             () = look::at(deadline), if !stopping => {
                 stopping = true;
-                session.stop();
+                look.stop();
                 continue;
             }
-            next = session.next() => match next.map_err(look::session_error)? {
+            next = look.next() => match next? {
                 Some(snapshot) => snapshot,
                 None => return Ok(()),
             },
@@ -78,13 +79,22 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
                 let Ok(printed) = tokio::time::timeout(READER_PATIENCE, printing).await else { return Ok(()) };
                 printed?;
                 stopping = true;
-                session.stop();
+                look.stop();
             }
         }
     }
 }
 
 fn rendered(snapshot: &Snapshot, arguments: &EventsArguments) -> String {
-    let line = |event| if arguments.json { json::event(event) + "\n" } else { text::event(event) };
+    let name = snapshot.netns_name.as_deref();
+    let line = |event| {
+        if arguments.json {
+            json::event(event, name) + "\n"
+        } else if arguments.look.netns == NamespaceChoice::All {
+            text::event_in(event, name)
+        } else {
+            text::event(event)
+        }
+    };
     snapshot.events.iter().map(line).collect()
 }

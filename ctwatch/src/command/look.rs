@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     io::{self, Write as _},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,10 +14,10 @@ use tokio::{
 
 use crate::{
     cli::LookArguments,
-    collect::{CollectError, CollectOptions},
+    collect::{Choice, CollectError, CollectOptions},
     exit::CommandError,
     host::{
-        namespace::{NamespaceError, NetworkNamespace},
+        namespace::{NamespaceChoice, NamespaceError, NamespaceTarget, NetworkNamespace},
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
@@ -28,6 +29,11 @@ use crate::{
 
 /// Time between two looks whether conntrack is there by now.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+const NOTHING_HERE: &str =
+    "connection tracking is in the kernel, but nothing is tracked in this network namespace";
+const NOTHING_ANYWHERE: &str =
+    "connection tracking is in the kernel, but nothing is tracked in any network namespace";
 
 /// How often, and how patiently at the start.
 #[derive(Clone, Copy, Debug)]
@@ -101,41 +107,204 @@ pub async fn print(text: String) -> Result<(), CommandError> {
     Ok(written.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?)
 }
 
-/// Begins to look; `None` if a signal came first.
-///
-/// # Errors
-///
-/// If it may not, cannot, or would have to wait and `patience` says not to.
-pub async fn open(
-    arguments: &LookArguments,
+/// A look at the table that outlives conntrack's being unloaded: it waits and begins anew.
+#[derive(Debug)]
+pub struct Look {
+    choice: NamespaceChoice,
+    patience: Patience,
     pace: Pace,
     limits: Limits,
-    patience: Patience,
-    interrupts: &mut Interrupts,
-) -> Result<Option<Session>, CommandError> {
-    let namespace = NetworkNamespace::open(&arguments.netns).map_err(namespace_error)?;
-    if let Some(sentence) = privilege::missing() {
-        return Err(CommandError::CannotRun(sentence));
+    attach: AttachOptions,
+    session: Option<Session>,
+    is_stopping: bool,
+    waiting: Waiting,
+}
+
+/// What has been said about waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// Nothing yet.
+    Silently,
+    /// That there is nothing to see yet.
+    Announced,
+    /// That conntrack is gone.
+    Unloaded,
+}
+
+impl Look {
+    /// Begins to look; `None` if a signal came first.
+    ///
+    /// # Errors
+    ///
+    /// If it may not, cannot, or would have to wait and `patience` says not to.
+    pub async fn begin(
+        arguments: &LookArguments,
+        pace: Pace,
+        limits: Limits,
+        patience: Patience,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<Self>, CommandError> {
+        if let NamespaceChoice::One(target) = &arguments.netns {
+            NetworkNamespace::open(target).map_err(namespace_error)?;
+        }
+        if let Some(sentence) = privilege::missing() {
+            return Err(CommandError::CannotRun(sentence));
+        }
+        let attach = AttachOptions {
+            ceiling: arguments.attach.into(),
+            sizes: Sizes::for_sources(arguments.max_sources),
+            object: arguments.bpf_object.clone(),
+        };
+        let mut look = Self {
+            choice: arguments.netns.clone(),
+            patience,
+            pace,
+            limits,
+            attach,
+            session: None,
+            is_stopping: false,
+            waiting: Waiting::Silently,
+        };
+        tokio::select! {
+            biased;
+            () = interrupts.received() => Ok(None),
+            session = look.open() => {
+                look.session = Some(session?);
+                Ok(Some(look))
+            }
+        }
     }
-    tokio::select! {
-        biased;
-        () = interrupts.received() => return Ok(None),
-        tracked = wait_for_conntrack(&namespace, patience) => tracked?,
+
+    /// The next snapshot, those of one interval one after another; `None` after the last one. Safe to be dropped
+    /// and called again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot go on.
+    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, CommandError> {
+        loop {
+            let Some(session) = &mut self.session else {
+                if self.is_stopping {
+                    return Ok(None);
+                }
+                self.session = Some(self.open().await?);
+                continue;
+            };
+            match session.next().await {
+                Err(error) if is_unloaded(&error) && self.patience == Patience::Wait => {
+                    self.session = None;
+                    self.unloaded();
+                }
+                next => return next.map_err(session_error),
+            }
+        }
     }
-    let attach = AttachOptions {
-        ceiling: arguments.attach.into(),
-        sizes: Sizes::for_sources(arguments.max_sources),
-        object: arguments.bpf_object.clone(),
-    };
-    let Pace { interval, census_patience } = pace;
-    let options = CollectOptions { namespace, interval, census_patience, limits, attach };
-    let opening = Session::open(options);
-    let session = tokio::select! {
-        biased;
-        () = interrupts.received() => return Ok(None),
-        session = opening => session.map_err(session_error)?,
-    };
-    Ok(Some(session))
+
+    /// Whether the last snapshot was the last one of its interval.
+    pub fn is_interval_complete(&self) -> bool {
+        self.session.as_ref().is_none_or(Session::is_interval_complete)
+    }
+
+    /// Ends the look. The last interval's snapshots follow, then [`Self::next`] gives `None`.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        if let Some(session) = &mut self.session {
+            session.stop();
+        }
+    }
+
+    async fn open(&mut self) -> Result<Session, CommandError> {
+        loop {
+            let namespaces = self.choose().await?;
+            let options = CollectOptions {
+                namespaces,
+                interval: self.pace.interval,
+                census_patience: self.pace.census_patience,
+                limits: self.limits,
+                attach: self.attach.clone(),
+            };
+            match Session::open(options).await {
+                Err(error) if is_unloaded(&error) && self.patience == Patience::Wait => {
+                    self.unloaded();
+                }
+                opened => {
+                    if self.waiting == Waiting::Unloaded && opened.is_ok() {
+                        say("connection tracking is back; counting begins at 0 again");
+                    }
+                    self.waiting = Waiting::Silently;
+                    return opened.map_err(session_error);
+                }
+            }
+        }
+    }
+
+    fn unloaded(&mut self) {
+        if self.waiting != Waiting::Unloaded {
+            say("connection tracking has been unloaded; waiting for it");
+            self.waiting = Waiting::Unloaded;
+        }
+    }
+
+    /// Waits until conntrack is there. Where it is there and has nothing to show yet, it says so and goes on,
+    /// so that the first connection is already counted.
+    async fn choose(&mut self) -> Result<Choice, CommandError> {
+        loop {
+            // It is opened again each time, so that waiting keeps no namespace alive.
+            let (choice, nothing) = match Tracking::of(&self.choice)? {
+                Tracking::Some(choice) => return Ok(choice),
+                Tracking::None(choice) if self.waiting == Waiting::Unloaded => return Ok(choice),
+                Tracking::None(choice) => {
+                    let nothing = match choice {
+                        Choice::One(_) => NOTHING_HERE,
+                        Choice::All => NOTHING_ANYWHERE,
+                    };
+                    (Some(choice), nothing)
+                }
+                Tracking::NotLoaded => (None, "connection tracking (nf_conntrack) is not loaded"),
+            };
+            if self.patience == Patience::End {
+                return Err(CommandError::CannotRun(hint(nothing)));
+            }
+            if self.waiting == Waiting::Silently {
+                say(&format!("{}; waiting", hint(nothing)));
+                self.waiting = Waiting::Announced;
+            }
+            if let Some(choice) = choice {
+                return Ok(choice);
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
+        }
+    }
+}
+
+/// Whether there is anything to look at.
+enum Tracking {
+    /// Connections are tracked.
+    Some(Choice),
+    /// None are, but they could be.
+    None(Choice),
+    /// Nothing tracks any.
+    NotLoaded,
+}
+
+impl Tracking {
+    fn of(choice: &NamespaceChoice) -> Result<Self, CommandError> {
+        let target = match choice {
+            NamespaceChoice::All => &NamespaceTarget::OwnNamespace,
+            NamespaceChoice::One(target) => target,
+        };
+        let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+        let mut files = match ConntrackFiles::open_in(&namespace) {
+            Ok(files) => files,
+            Err(ConntrackFilesError::NotLoaded) => return Ok(Self::NotLoaded),
+            Err(error) => return Err(CommandError::Failed(error.into())),
+        };
+        let (choice, any) = match choice {
+            NamespaceChoice::All => (Choice::All, !tracking_namespaces().is_empty()),
+            NamespaceChoice::One(_) => (Choice::One(namespace), tracks(&mut files)),
+        };
+        Ok(if any { Self::Some(choice) } else { Self::None(choice) })
+    }
 }
 
 /// Says on standard error what cannot be seen, each thing once.
@@ -166,7 +335,7 @@ pub fn say(sentence: &str) {
 }
 
 /// What a session's end means for the command.
-pub fn session_error(error: SessionError) -> CommandError {
+fn session_error(error: SessionError) -> CommandError {
     match error {
         SessionError::Collect(CollectError::Table(ConntrackFilesError::NotLoaded)) => {
             CommandError::Failed(anyhow::anyhow!(
@@ -194,39 +363,13 @@ fn namespace_error(error: NamespaceError) -> CommandError {
     }
 }
 
-/// Waits until conntrack is there. Where it is there and has nothing to show yet, it says so and goes on,
-/// so that the first connection is already counted.
-async fn wait_for_conntrack(
-    namespace: &NetworkNamespace,
-    patience: Patience,
-) -> Result<(), CommandError> {
-    let mut said = false;
-    loop {
-        let nothing = match ConntrackFiles::open_in(namespace) {
-            Ok(mut files) => {
-                let tracked = files.count().is_ok_and(|count| count > 0)
-                    || files.statistics().is_ok_and(|statistics| statistics.any());
-                if tracked {
-                    return Ok(());
-                }
-                "connection tracking is in the kernel, but nothing is tracked in this network namespace"
-            }
-            Err(ConntrackFilesError::NotLoaded) => {
-                "connection tracking (nf_conntrack) is not loaded"
-            }
-            Err(error) => return Err(CommandError::Failed(error.into())),
-        };
-        if patience == Patience::End {
-            return Err(CommandError::CannotRun(hint(nothing)));
-        }
-        if !std::mem::replace(&mut said, true) {
-            say(&format!("{}; waiting", hint(nothing)));
-        }
-        if ConntrackFiles::open_in(namespace).is_ok() {
-            return Ok(());
-        }
-        tokio::time::sleep(WAIT_INTERVAL).await;
-    }
+fn is_unloaded(error: &SessionError) -> bool {
+    matches!(error, SessionError::Collect(CollectError::Table(ConntrackFilesError::NotLoaded)))
+}
+
+fn tracks(files: &mut ConntrackFiles) -> bool {
+    files.count().is_ok_and(|count| count > 0)
+        || files.statistics().is_ok_and(|statistics| statistics.any())
 }
 
 /// A sentence that says what to do where nothing is tracked.

@@ -7,10 +7,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, ModeReport, Pace, Patience};
+use super::look::{self, Interrupts, Look, ModeReport, Pace, Patience};
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
+    host::namespace::NamespaceChoice,
     model::{limits::Limits, snapshot::Snapshot},
     output::{json, text},
 };
@@ -46,16 +47,17 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
     let patience =
         if arguments.once || arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
-    let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut session) = opened else { return Ok(()) };
+    let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut report = ModeReport::default();
+    let mut place = Place::First;
     loop {
         let snapshot = tokio::select! {
             biased;
             () = interrupts.received() => return Ok(()),
             () = look::at(deadline) => return Ok(()),
-            next = session.next() => match next.map_err(look::session_error)? {
+            next = look.next() => match next? {
                 Some(snapshot) => snapshot,
                 None => return Ok(()),
             },
@@ -65,22 +67,39 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received() => return Ok(()),
             () = look::at(deadline) => return Ok(()),
-            printed = look::print(rendered(&snapshot, arguments)) => printed?,
+            printed = look::print(rendered(&snapshot, place, arguments)) => printed?,
         }
-        if arguments.once {
+        place = if look.is_interval_complete() { Place::First } else { Place::Further };
+        if arguments.once && place == Place::First {
             return Ok(());
         }
     }
 }
 
-fn rendered(snapshot: &Snapshot, arguments: &WatchArguments) -> String {
+/// The place of a snapshot in its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    First,
+    Further,
+}
+
+fn rendered(snapshot: &Snapshot, place: Place, arguments: &WatchArguments) -> String {
     if arguments.json {
-        json::snapshot(snapshot) + "\n"
-    } else if arguments.once {
-        text::snapshot(snapshot)
-    } else if io::stdout().is_terminal() {
-        format!("{CLEAR}{}", text::snapshot(snapshot))
-    } else {
-        text::snapshot(snapshot) + "\n"
+        return json::snapshot(snapshot) + "\n";
     }
+    let is_terminal = io::stdout().is_terminal();
+    let mut rendered = String::new();
+    if is_terminal && !arguments.once && place == Place::First {
+        rendered.push_str(CLEAR);
+    } else if place == Place::Further {
+        rendered.push('\n');
+    }
+    if arguments.look.netns == NamespaceChoice::All {
+        rendered.push_str(&text::heading(snapshot));
+    }
+    rendered.push_str(&text::snapshot(snapshot));
+    if !is_terminal && !arguments.once && place == Place::First {
+        rendered.push('\n');
+    }
+    rendered
 }

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::PathBuf,
+    sync::OnceLock,
 };
 
 /// How a part of the kernel is there.
@@ -29,19 +30,27 @@ pub fn conntrack() -> Presence {
 /// a group each make the kernel load a module (`netlink_create`, net/netlink/af_netlink.c;
 /// `nfnetlink_rcv_msg` and `nfnetlink_bind`, net/netfilter/nfnetlink.c).
 ///
-/// Where it is not a loaded module this reads `/proc/kallsyms`, some ten milliseconds.
+/// Where it is not a loaded module this reads `/proc/kallsyms`, some ten milliseconds, the first time.
 pub fn conntrack_netlink() -> Presence {
-    Machine::running().conntrack_netlink()
+    static RUNNING: OnceLock<Machine> = OnceLock::new();
+    RUNNING.get_or_init(Machine::running).conntrack_netlink()
 }
 
 /// Where /proc and /sys are, so that tests can have their own.
+#[derive(Debug)]
 struct Machine {
     root: PathBuf,
+    /// Whether ctnetlink is built in, once that is known: it does not change.
+    has_ctnetlink: OnceLock<bool>,
 }
 
 impl Machine {
     fn running() -> Self {
-        Self { root: PathBuf::from("/") }
+        Self::at(PathBuf::from("/"))
+    }
+
+    fn at(root: PathBuf) -> Self {
+        Self { root, has_ctnetlink: OnceLock::new() }
     }
 
     fn conntrack(&self) -> Presence {
@@ -57,7 +66,7 @@ impl Machine {
     fn conntrack_netlink(&self) -> Presence {
         if self.is_live_module("nf_conntrack_netlink") {
             Presence::Module
-        } else if self.has_built_in_symbol("ctnetlink_") {
+        } else if *self.has_ctnetlink.get_or_init(|| self.has_built_in_symbol("ctnetlink_")) {
             Presence::BuiltIn
         } else {
             Presence::Absent
@@ -105,7 +114,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let root = directory.path().to_owned();
-        (directory, Machine { root })
+        (directory, Machine::at(root))
     }
 
     const COUNT: (&str, &str) = ("proc/sys/net/netfilter/nf_conntrack_count", "0\n");

@@ -57,12 +57,46 @@ impl fmt::Display for NamespaceTarget {
     }
 }
 
+impl NamespaceTarget {
+    /// The file that stands for it.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::OwnNamespace => PathBuf::from(OWN_NAMESPACE),
+            Self::Name(name) => Path::new(NAMED_NAMESPACES).join(name),
+            Self::Path(path) => path.clone(),
+        }
+    }
+
+    /// The number of the namespace that it stands for now; `None` if it is gone. Opens nothing.
+    pub fn inode(&self) -> Option<u32> {
+        namespace_inode(&fs::metadata(self.path()).ok()?)
+    }
+}
+
+/// Which network namespaces are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceChoice {
+    /// All that track connections, now or later.
+    All,
+    /// This one.
+    One(NamespaceTarget),
+}
+
+impl FromStr for NamespaceChoice {
+    type Err = NamespaceError;
+
+    /// `all`, or what a [`NamespaceTarget`] is written as.
+    fn from_str(text: &str) -> Result<Self, NamespaceError> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
+}
+
 /// Why a network namespace cannot be looked into.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
     /// The text names no namespace.
     #[error(
-        "'{name}' is no network namespace: write 'self', a name from {NAMED_NAMESPACES}, or a path such as /proc/PID/ns/net"
+        "'{name}' is no network namespace: write 'self', 'all', a name from {NAMED_NAMESPACES}, or a path such as /proc/PID/ns/net"
     )]
     BadName {
         /// The text.
@@ -124,11 +158,7 @@ impl NetworkNamespace {
     /// It does not exist (the sentence lists the names that do), is no network namespace, or may not be
     /// entered by this user. The namespace the program runs in can always be opened.
     pub fn open(target: &NamespaceTarget) -> Result<Self, NamespaceError> {
-        let path = match target {
-            NamespaceTarget::OwnNamespace => PathBuf::from(OWN_NAMESPACE),
-            NamespaceTarget::Name(name) => Path::new(NAMED_NAMESPACES).join(name),
-            NamespaceTarget::Path(path) => path.clone(),
-        };
+        let path = target.path();
         let open_error = |source: io::Error| match target {
             NamespaceTarget::Name(name) if source.kind() == io::ErrorKind::NotFound => {
                 NamespaceError::NoSuchName { name: name.clone(), existing: names() }
@@ -235,6 +265,16 @@ mod tests {
         assert_eq!(parse("./net"), Some(NamespaceTarget::Path("./net".into())));
         assert_eq!(parse(""), None);
         assert_eq!(parse(".."), None);
+    }
+
+    #[test]
+    fn all_namespaces_are_a_choice_and_no_target() {
+        assert_eq!("all".parse::<NamespaceChoice>().ok(), Some(NamespaceChoice::All));
+        let own = NamespaceChoice::One(NamespaceTarget::OwnNamespace);
+        assert_eq!("self".parse::<NamespaceChoice>().ok(), Some(own));
+        assert!("..".parse::<NamespaceChoice>().is_err());
+        assert_eq!(NamespaceTarget::OwnNamespace.inode(), own_inode());
+        assert_eq!(NamespaceTarget::Name("no-such-namespace".into()).inode(), None);
     }
 
     #[test]

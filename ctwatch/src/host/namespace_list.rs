@@ -33,8 +33,11 @@ pub fn all_namespaces() -> Vec<FoundNamespace> {
     let mut found = BTreeMap::new();
     let own = own_inode();
     // A name says more than a process: names go in first and the first one stays.
-    for namespace in named().chain(of_processes()) {
+    for namespace in named() {
         found.entry(namespace.inode).or_insert(namespace);
+    }
+    for (pid, inode) in of_processes() {
+        found.entry(inode).or_insert_with(|| of_process(pid, inode));
     }
     let mut found: Vec<FoundNamespace> = found.into_values().collect();
     for namespace in found.iter_mut().filter(|namespace| Some(namespace.inode) == own) {
@@ -49,7 +52,9 @@ pub fn tracking_namespaces() -> Vec<FoundNamespace> {
     all_namespaces().into_iter().filter(|namespace| tracks(&namespace.target)).collect()
 }
 
-fn tracks(target: &NamespaceTarget) -> bool {
+/// Whether a namespace holds tracked connections now, or has had any statistics since it was made. This looks into
+/// it for a moment.
+pub fn tracks(target: &NamespaceTarget) -> bool {
     let Ok(namespace) = NetworkNamespace::open(target) else { return false };
     let Ok(mut files) = ConntrackFiles::open_in(&namespace) else { return false };
     files.count().is_ok_and(|count| count > 0)
@@ -64,7 +69,8 @@ fn named() -> impl Iterator<Item = FoundNamespace> {
     })
 }
 
-fn of_processes() -> impl Iterator<Item = FoundNamespace> {
+/// The number of each process and of the namespace that it is in, the lowest process first.
+fn of_processes() -> impl Iterator<Item = (u32, u32)> {
     let mut pids: Vec<u32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -72,13 +78,16 @@ fn of_processes() -> impl Iterator<Item = FoundNamespace> {
         .collect();
     pids.sort_unstable();
     pids.into_iter().filter_map(|pid| {
-        let directory = PathBuf::from(format!("/proc/{pid}"));
-        let path = directory.join("ns/net");
-        let inode = inode_of_link(fs::read_link(&path).ok()?.as_os_str())?;
-        let command = fs::read_to_string(directory.join("comm")).unwrap_or_default();
-        let name = format!("pid {pid} ({})", command.trim_end());
-        Some(FoundNamespace { inode, target: NamespaceTarget::Path(path), name })
+        let link = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
+        Some((pid, inode_of_link(link.as_os_str())?))
     })
+}
+
+fn of_process(pid: u32, inode: u32) -> FoundNamespace {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let command = fs::read_to_string(directory.join("comm")).unwrap_or_default();
+    let name = format!("pid {pid} ({})", command.trim_end());
+    FoundNamespace { inode, target: NamespaceTarget::Path(directory.join("ns/net")), name }
 }
 
 /// The number in `net:[4026531840]` (namespaces(7)).

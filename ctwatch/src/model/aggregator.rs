@@ -138,7 +138,6 @@ impl Aggregator {
             }
             Observation::RowReleased(row) => self.release(&row),
             Observation::Mode(mode) => self.mode = mode,
-            Observation::Missing(sentence) => Arc::make_mut(&mut self.mode).degraded.push(sentence),
             Observation::Lost(hop, lost) => self.loss.count(hop, lost),
         }
     }
@@ -188,6 +187,7 @@ impl Aggregator {
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
             netns: self.netns,
+            netns_name: None,
             interval_s,
             table,
             drift_entries,
@@ -233,6 +233,11 @@ impl Aggregator {
     /// The rows as they were last read, those of all namespaces.
     pub fn rows(&self) -> &RowReading {
         &self.after
+    }
+
+    /// The sources that held something before the start.
+    pub fn sources_before(&self) -> impl Iterator<Item = &SourceKey> {
+        self.baseline.sources()
     }
 
     /// Entries that a key holds, by a reading of the rows.

@@ -9,6 +9,7 @@ pub mod baseline;
 pub mod census;
 pub mod counters;
 pub mod decode;
+pub mod departed;
 pub mod event;
 pub mod fields;
 pub mod flood;

@@ -1,7 +1,7 @@
 //! How the numbers come about, and what cannot be seen.
 
 /// What a hook stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rung {
     /// A traced function: fentry or fexit.
     Fexit,
@@ -12,6 +12,7 @@ pub enum Rung {
     /// Dumps of the table and its events over ctnetlink.
     Netlink,
     /// Nothing: what this hook would tell is not known.
+    #[default]
     None,
 }
 
@@ -29,7 +30,7 @@ impl Rung {
 }
 
 /// The way in which each thing is seen, and what is missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
     /// How entries asked for are seen.
     pub alloc: Rung,
@@ -41,6 +42,11 @@ pub struct Mode {
     pub degraded: Vec<String>,
     /// Why the hooks do not stand on a higher rung, where nothing is missing for it: it costs more.
     pub why_not_higher: Vec<String>,
+    /// When the count began, in nanoseconds since 1970: as the hooks were attached, or whatever there is in place
+    /// of them.
+    pub attached_at_wall_ns: Option<i128>,
+    /// That conntrack's module cannot be unloaded meanwhile, and what to do about it, where that is so.
+    pub pins_module: Option<String>,
 }
 
 impl Mode {

@@ -43,8 +43,6 @@ pub enum Observation {
     RowReleased(ctwatch_common::row::Row),
     /// The way in which things are seen has changed.
     Mode(Arc<Mode>),
-    /// Something cannot be seen after all: a sentence for the mode.
-    Missing(String),
     /// Something was lost.
     Lost(Hop, u64),
 }

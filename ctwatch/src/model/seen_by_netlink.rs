@@ -133,13 +133,7 @@ mod tests {
     const NETNS: u32 = 5;
 
     fn mode() -> Mode {
-        Mode {
-            alloc: Rung::None,
-            early_drop: Rung::TracepointBtf,
-            free: Rung::None,
-            degraded: Vec::new(),
-            why_not_higher: Vec::new(),
-        }
+        Mode { early_drop: Rung::TracepointBtf, ..Mode::default() }
     }
 
     fn client(last: u8) -> SourceKey {

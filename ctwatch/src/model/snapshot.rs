@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub wall_ns: i128,
     /// The network namespace, by inode number.
     pub netns: u32,
+    /// What the network namespace is called; `None` if that is not known.
+    pub netns_name: Option<Arc<str>>,
     /// Length of the interval, in seconds.
     pub interval_s: f64,
     /// The table as a whole.

@@ -35,6 +35,7 @@ pub fn json(last: &Snapshot, identities: &[Identity]) -> String {
         "schema": SCHEMA,
         "ts": time(last.wall_ns),
         "netns": last.netns,
+        "netns_name": last.netns_name,
         "holds": holds,
         "identities": identities,
     })

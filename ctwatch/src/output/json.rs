@@ -25,6 +25,7 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
         "schema": SCHEMA,
         "ts": time(snapshot.wall_ns),
         "netns": snapshot.netns,
+        "netns_name": snapshot.netns_name.as_deref(),
         "interval_s": number(snapshot.interval_s),
         "table": object(fields::TABLE, &snapshot.table),
         "totals": object(fields::SOURCE, &snapshot.totals),
@@ -43,11 +44,14 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
 }
 
 /// One line of `events --json`, without the line's end.
-pub fn event(event: &Event) -> String {
+///
+/// `netns_name` is what the network namespace is called, where that is known.
+pub fn event(event: &Event, netns_name: Option<&str>) -> String {
     let object = json!({
         "schema": SCHEMA,
         "ts": time(event.wall_ns),
         "netns": event.netns,
+        "netns_name": netns_name,
         "kind": event.kind.name(),
         "reason": event.kind.reason(),
         "source": source::text(&event.source),
@@ -88,6 +92,8 @@ fn mode(mode: &Mode) -> Json {
         "free": mode.free.name(),
         "degraded": mode.degraded,
         "why_not_higher": mode.why_not_higher,
+        "attached_at": mode.attached_at_wall_ns.map(time),
+        "pins_module": mode.pins_module,
     })
 }
 

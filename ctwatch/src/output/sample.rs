@@ -56,6 +56,7 @@ pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         wall_ns: 1_795_442_400_000_000_000,
         netns: 1,
+        netns_name: Some("gateway".into()),
         interval_s: 1.0,
         table: Table {
             entries: 62_000,
@@ -80,8 +81,8 @@ pub(crate) fn snapshot() -> Snapshot {
             alloc: Rung::Kprobe,
             early_drop: Rung::Kprobe,
             free: Rung::Kprobe,
-            degraded: Vec::new(),
-            why_not_higher: Vec::new(),
+            attached_at_wall_ns: Some(1_795_442_300_000_000_000),
+            ..Mode::default()
         }),
         events: Vec::new(),
     }

@@ -53,6 +53,21 @@ pub fn watch() -> Json {
         ("free".to_owned(), rung()),
         ("degraded".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
         ("why_not_higher".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
+        (
+            "attached_at".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "since when is counted: counters begin at 0 there, also after conntrack was unloaded and loaded again",
+            }),
+        ),
+        (
+            "pins_module".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "description": "that conntrack cannot be unloaded meanwhile, and what to do about it; null where it can",
+            }),
+        ),
     ]);
     line.insert("mode".to_owned(), object(mode));
     schema("ctwatch watch --json", line)
@@ -141,6 +156,13 @@ fn common(what: &str) -> Map<String, Json> {
             "netns".to_owned(),
             json!({"type": "integer", "description": "the network namespace, by inode number"}),
         ),
+        (
+            "netns_name".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "description": "its name, or the process with the lowest number in it as 'pid N (COMM)'; null if neither is known",
+            }),
+        ),
     ])
 }
 
@@ -200,7 +222,8 @@ mod tests {
     fn a_line_has_the_keys_of_its_schema_in_their_order() {
         let line: Json = serde_json::from_str(&json::snapshot(&sample::snapshot())).unwrap();
         assert_keys(&watch(), &line, "watch");
-        let line: Json = serde_json::from_str(&json::event(&sample::event())).unwrap();
+        let line: Json =
+            serde_json::from_str(&json::event(&sample::event(), Some("gateway"))).unwrap();
         assert_keys(&events(), &line, "events");
         let identity =
             Identity { id: "held", what: "", sides: Ok(Sides { left: 1, right: 1, note: None }) };

@@ -45,6 +45,17 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
     text
 }
 
+/// A line that says which namespace the lines after it are about.
+pub fn heading(snapshot: &Snapshot) -> String {
+    format!("{} (netns {})\n", snapshot.netns_name.as_deref().unwrap_or("unknown"), snapshot.netns)
+}
+
+/// As [`event`], with the namespace that it happened in.
+pub fn event_in(event: &Event, netns_name: Option<&str>) -> String {
+    let line = self::event(event);
+    format!("{}  in {} (netns {})\n", line.trim_end(), netns_name.unwrap_or("unknown"), event.netns)
+}
+
 /// One line for an event, with its end.
 pub fn event(event: &Event) -> String {
     let port = |port: Option<u16>| port.map_or(String::new(), |port| format!(" port {port}"));
@@ -171,6 +182,13 @@ ports 192.0.2.2 > 198.51.100.1 port 443 udp: 61000 of 64512, 95 %
 loss: ring_full 2  drift: 0 entries
 "
         );
+    }
+
+    #[test]
+    fn where_there_are_several_namespaces_each_is_named() {
+        assert_eq!(super::heading(&sample::snapshot()), "gateway (netns 1)\n");
+        let line = super::event_in(&sample::event(), Some("gateway"));
+        assert!(line.ends_with("(and 7 more)  in gateway (netns 1)\n"), "{line}");
     }
 
     #[test]

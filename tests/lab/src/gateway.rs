@@ -88,15 +88,38 @@ impl Gateway {
         }
         built.connect().context("cannot connect the lab's namespaces")?;
         built.gateway.within(|| {
-            program::run("nft", &["-f", "-"], NAT_RULES)
-                .context("cannot set up the gateway's NAT")?;
             write_sysctl("net/ipv4/ip_forward", "1")?;
             write_sysctl("net/ipv6/conf/all/forwarding", "1")
         })?;
-        for timeout in ["udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_syn_sent"] {
-            built.set_timeout(timeout, plan.timeout_s)?;
-        }
+        built.translate(plan.timeout_s)?;
         Ok(built)
+    }
+
+    /// Sets the NAT rules and how long an entry without an answer stays, as building does: for a gateway that
+    /// [`Gateway::stop_translating`] was called on, or whose conntrack was unloaded since.
+    ///
+    /// # Errors
+    /// When the kernel does not have them.
+    pub fn translate(&self, timeout_s: u32) -> Result<()> {
+        self.gateway.within(|| {
+            program::run("nft", &["-f", "-"], NAT_RULES)
+                .map(|_output| ())
+                .context("cannot set up the gateway's NAT")
+        })?;
+        for timeout in ["udp_timeout", "icmp_timeout", "icmpv6_timeout", "tcp_timeout_syn_sent"] {
+            self.set_timeout(timeout, timeout_s)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the NAT rules: nothing asks for conntrack here any more.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn stop_translating(&self) -> Result<()> {
+        self.gateway.within(|| {
+            program::run("nft", &["delete", "table", "inet", "lab"], "").map(|_output| ())
+        })
     }
 
     /// The namespace that flows come from.

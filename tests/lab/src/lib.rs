@@ -25,6 +25,7 @@ pub mod generator;
 pub mod handshake;
 pub mod init;
 pub mod kernel_log;
+pub mod modules;
 pub mod namespace;
 pub mod packet;
 mod program;

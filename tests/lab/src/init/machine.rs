@@ -1,7 +1,6 @@
 //! Preparing a machine that has only an initramfs, and powering it off. It must not know what the machine is for.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +10,10 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::system::{RebootCommand, finit_module, reboot};
+use rustix::system::{RebootCommand, reboot};
 
 use super::{INIT, INSIDE_LAB, inside_lab};
-use crate::program;
+use crate::{modules, program};
 
 /// A file system to mount: where, its type, and what to do where the kernel has none of that type.
 struct FileSystem {
@@ -112,13 +111,7 @@ pub(super) fn load_modules(list: &Path) -> Result<()> {
         return Ok(());
     };
     for path in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let module = File::open(path).with_context(|| format!("cannot open the module {path}"))?;
-        match finit_module(&module, c"", 0) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot load the module {path}"));
-            }
-        }
+        modules::load(path)?;
     }
     Ok(())
 }
