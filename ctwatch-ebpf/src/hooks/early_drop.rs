@@ -2,6 +2,8 @@
 //!
 //! prototype: int early_drop(struct net *net, unsigned int hash)
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
@@ -68,12 +70,14 @@ fn returned(stack_pointer: u64, result: u64) {
     };
     count(requester.row, Counter::Refused);
     if let Some(time_ns) = emit::may_send(requester.row) {
-        if let (Some(tuple), Some(netns)) = (tuple_at(requester.tuple), netns_of(requester.net)) {
+        let mut place = MaybeUninit::uninit();
+        let tuple = tuple_at(requester.tuple, &mut place);
+        if let (Some(tuple), Some(netns)) = (tuple, netns_of(requester.net)) {
             emit::send(&emit::record(
                 KIND_REFUSED_TABLE_FULL,
                 time_ns,
                 netns,
-                &tuple,
+                tuple,
                 requester.row,
             ));
         }

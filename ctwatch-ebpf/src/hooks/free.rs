@@ -2,6 +2,8 @@
 //!
 //! prototype: void nf_conntrack_free(struct nf_conn *ct)
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
@@ -13,8 +15,8 @@ use ctwatch_common::{
 };
 
 use crate::{
-    account::{count, row_of, witness},
-    conntrack::{entry_at, is_expired},
+    account::{Found, count, find, witness},
+    conntrack::{CONFIRMED, key_of, start_of, status_and_net_of},
     emit, requester,
     typed::{self, Entry},
 };
@@ -23,66 +25,66 @@ use crate::{
 #[kprobe]
 pub(crate) fn free(ctx: ProbeContext) -> u32 {
     witness(Witness::Ended);
-    let row = end(&ctx).unwrap_or_else(|| {
+    let found = end(&ctx).or_else(|| {
         witness(Witness::Unreadable);
-        UNATTRIBUTED
+        Found::at(UNATTRIBUTED)
     });
-    count(row, Counter::Ended);
+    if let Some(found) = found {
+        found.count(Counter::Ended);
+    }
     0
 }
 
 #[inline(always)]
-fn end(ctx: &ProbeContext) -> Option<u32> {
+fn end(ctx: &ProbeContext) -> Option<Found> {
     let address: u64 = ctx.arg(0)?;
-    let entry = entry_at(address)?;
-    let row = row_of(&entry.key);
-    emit::trace(KIND_ENDED, &entry.key, &entry.tuple, row);
-    if !entry.was_confirmed() {
-        count(row, Counter::Transient);
-    }
+    let mut place = MaybeUninit::uninit();
+    let start = start_of(address, &mut place)?;
+    let (status, net) = status_and_net_of(address)?;
+    let key = key_of(net, &start.original)?;
+    let found = find(&key)?;
+    emit::trace(KIND_ENDED, &key, &start.original, found.row);
     // SAFETY: a kprobe's context is the registers at the probe.
     let stack_pointer = unsafe { (*ctx.regs).rsp };
-    if let Some(requester) = requester::making_room_for(stack_pointer) {
-        evicted(address, row, requester);
-    }
-    Some(row)
+    count_why(found, status, || start.is_expired(), stack_pointer);
+    Some(found)
 }
 
 /// As [`free`], by tracing.
 #[fentry]
 pub(crate) fn free_entry(ctx: FEntryContext) -> u32 {
     witness(Witness::Ended);
-    let row = traced_end(&ctx).unwrap_or_else(|| {
+    let found = traced_end(&ctx).or_else(|| {
         witness(Witness::Unreadable);
-        UNATTRIBUTED
+        Found::at(UNATTRIBUTED)
     });
-    count(row, Counter::Ended);
+    if let Some(found) = found {
+        found.count(Counter::Ended);
+    }
     0
 }
 
 #[inline(always)]
-fn traced_end(ctx: &FEntryContext) -> Option<u32> {
+fn traced_end(ctx: &FEntryContext) -> Option<Found> {
     let entry = Entry(ctx.arg(0));
     let original = entry.original();
     let key = original.key(entry.net())?;
-    let row = row_of(&key);
-    emit::trace_at(KIND_ENDED, key.netns, original.address(), row);
-    if !entry.was_confirmed() {
-        count(row, Counter::Transient);
-    }
-    if let Some(requester) = requester::making_room_for(typed::stack_pointer(ctx)) {
-        evicted(entry.address(), row, requester);
-    }
-    Some(row)
+    let found = find(&key)?;
+    emit::trace_at(KIND_ENDED, key.netns, original.address(), found.row);
+    count_why(found, entry.status(), || entry.is_expired(), typed::stack_pointer(ctx));
+    Some(found)
 }
 
 /// An entry that ends inside `early_drop` makes room for somebody's packet, unless it had expired and was only
 /// met on the way, which the kernel does not count as a drop (`early_drop_list`, net/netfilter/nf_conntrack_core.c).
-#[inline(never)]
-fn evicted(address: u64, victim: u32, requester: u32) -> u32 {
-    if is_expired(address) == Some(false) {
-        count(victim, Counter::Evicted);
-        count(requester, Counter::EvictionsCaused);
+#[inline(always)]
+fn count_why(found: Found, status: u64, is_expired: impl Fn() -> bool, stack_pointer: u64) {
+    if status & CONFIRMED == 0 {
+        found.count(Counter::Transient);
+    } else if !is_expired() {
+        if let Some(requester) = requester::making_room_for(stack_pointer) {
+            found.count(Counter::Evicted);
+            count(requester, Counter::EvictionsCaused);
+        }
     }
-    0
 }

@@ -17,7 +17,7 @@ use ctwatch_common::{
 };
 
 use crate::{
-    account::{count, row_of, witness},
+    account::{find, witness},
     conntrack::netns_of,
     emit,
     maps::CONTROL,
@@ -80,8 +80,10 @@ fn refusal(skb: u64) -> Option<()> {
     let net: u64 = read(device + u64::from(DEV_NET.load()))?;
     let netns = netns_of(net)?;
     let packet = parse(head + u64::from(network_header))?;
-    let row = row_of(&SourceKey::of_address(netns, packet.family, packet.protocol, packet.source)?);
-    count(row, Counter::Refused);
+    let found =
+        find(&SourceKey::of_address(netns, packet.family, packet.protocol, packet.source)?)?;
+    let row = found.row;
+    found.count(Counter::Refused);
     witness(Witness::Refused);
     if let Some(time_ns) = emit::may_send(row) {
         let ports: [u16; 2] = read(packet.transport_header).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the hooks read, from its BTF.
 
-use ctwatch_common::layout::tuple;
+use ctwatch_common::layout::{entry, tuple};
 
 use super::{
     btf::{Btf, BtfError},
@@ -18,6 +18,15 @@ pub enum LayoutError {
         "in this kernel nf_conn.status is not next to nf_conn.ct_net: this ctwatch is too old for it"
     )]
     Apart,
+    /// The tuple is not where it is in every kernel known.
+    #[error(
+        "in this kernel nf_conn.tuplehash is {found} bytes behind nf_conn.timeout, not {}: this ctwatch is too old for it",
+        entry::TIMEOUT_TO_TUPLE
+    )]
+    Distance {
+        /// How far it is, in bytes.
+        found: i64,
+    },
     /// The tuple is not as in every kernel known.
     #[error(
         "in this kernel nf_conntrack_tuple.{member} is at byte {found}, not {expected}: this ctwatch is too old for it"
@@ -74,11 +83,18 @@ impl ConntrackLayout {
         if ![8, 16].contains(&nf_conn_net.wrapping_sub(nf_conn_status)) {
             return Err(LayoutError::Apart);
         }
+        let nf_conn_tuple = btf.offset_of("nf_conn", &["tuplehash", "tuple"])?;
+        let nf_conn_timeout = btf.offset_of("nf_conn", &["timeout"])?;
+        // As well.
+        let found = i64::from(nf_conn_tuple) - i64::from(nf_conn_timeout);
+        if usize::try_from(found) != Ok(entry::TIMEOUT_TO_TUPLE) {
+            return Err(LayoutError::Distance { found });
+        }
         Ok(Self {
-            nf_conn_tuple: btf.offset_of("nf_conn", &["tuplehash", "tuple"])?,
+            nf_conn_tuple,
             nf_conn_net,
             nf_conn_status,
-            nf_conn_timeout: btf.offset_of("nf_conn", &["timeout"])?,
+            nf_conn_timeout,
             net_inum: btf.offset_of("net", &["ns", "inum"])?,
         })
     }
