@@ -20,6 +20,9 @@ pub(crate) static NF_CONN_STATUS: Global<u32> = Global::new(0);
 /// `struct nf_conn`: offset of `timeout`, in bytes.
 #[unsafe(no_mangle)]
 pub(crate) static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
+/// `struct sk_buff`: offset of `_nfct`, in bytes.
+#[unsafe(no_mangle)]
+pub(crate) static SKB_NFCT: Global<u32> = Global::new(0);
 /// `struct net`: offset of `ns.inum`, in bytes.
 #[unsafe(no_mangle)]
 pub(crate) static NET_INUM: Global<u32> = Global::new(0);
@@ -93,6 +96,8 @@ const _: () = assert!(offset_of!(Start, original) == layout::entry::TIMEOUT_TO_T
 
 /// `IPS_CONFIRMED`: the entry was put into the table.
 pub(crate) const CONFIRMED: u64 = 1 << 3;
+/// `IPS_DYING`: the entry is on its way out.
+pub(crate) const DYING: u64 = 1 << 9;
 
 /// The first part of the entry at an address, read into `place`.
 #[inline(always)]

@@ -8,7 +8,11 @@ mod degraded_refusals;
 #[cfg(test)]
 mod ends;
 #[cfg(test)]
+mod ends_by;
+#[cfg(test)]
 mod exactness;
+#[cfg(test)]
+mod insert_failures;
 #[cfg(test)]
 mod interface;
 #[cfg(test)]

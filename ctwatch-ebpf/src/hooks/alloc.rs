@@ -17,7 +17,7 @@ use ctwatch_common::{
 use crate::{
     account::{Found, find, witness},
     conntrack::{key_of, tuple_at},
-    emit, requester,
+    emit, requester, stack,
     typed::{self, Net, Tuple},
 };
 
@@ -45,9 +45,7 @@ fn attempt(ctx: &ProbeContext) -> Option<Found> {
     let key = key_of(net, original)?;
     let found = find(&key)?;
     emit::trace(KIND_BEGAN, &key, original, found.row);
-    // SAFETY: a kprobe's context is the registers at the probe.
-    let stack_pointer = unsafe { (*ctx.regs).rsp };
-    requester::note(stack_pointer, net, tuple, hash, found.row);
+    requester::note(stack::pointer(ctx), net, tuple, hash, found.row);
     Some(found)
 }
 

@@ -18,7 +18,7 @@ use ctwatch_common::{
 
 use crate::{
     account::{find, witness},
-    conntrack::netns_of,
+    conntrack::{SKB_NFCT, netns_of},
     emit,
     maps::CONTROL,
 };
@@ -32,8 +32,6 @@ static NF_HOOK_SLOW_END: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static NETFILTER_DROP: Global<u32> = Global::new(0);
 /// `struct sk_buff`: offsets in bytes.
-#[unsafe(no_mangle)]
-static SKB_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_HEAD: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]

@@ -88,7 +88,7 @@ impl Degraded {
                 None
             }
         };
-        let mode = Mode { alloc, early_drop, free: alloc, degraded, why_not_higher: Vec::new() };
+        let mode = Mode { alloc, early_drop, free: alloc, degraded, ..Mode::default() };
         let source = Self {
             drops,
             census,

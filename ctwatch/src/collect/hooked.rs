@@ -1,6 +1,6 @@
 //! The numbers where the hooks are attached: rows, events of the ring, and a dump now and then.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ctwatch_common::counter::Witness;
 use tokio::time::Instant;
@@ -19,11 +19,12 @@ use crate::{
         baseline::Census,
         decode::{Record, decode},
         loss::Hop,
+        mode::Confirm,
         observation::Observation,
         rows::RowReading,
         trace::{Listed, Trace},
     },
-    probe::{attach::Hooked as Probes, control::Switch, error::sentence},
+    probe::{attach::Hooked as Probes, control::Switch, error::sentence, rare::arm_confirm},
 };
 
 /// If the first dump took no longer than this the second one follows at once, before anything is shown.
@@ -129,6 +130,7 @@ impl Hooked {
 
     /// Begins a dump if the numbers need one, and makes room for new sources.
     pub(super) fn plan(&mut self, aggregator: &mut Aggregator) {
+        self.follow_rare(aggregator);
         if self.trace.is_some() {
             return;
         }
@@ -139,6 +141,26 @@ impl Hooked {
             census.begin(self.probes.rows.read(), Listed::default());
         }
         self.reclaimer.plan(&self.probes.rows, aggregator);
+    }
+
+    /// Attaches the hooks that are needed only now: on ctnetlink once it is loaded, and on insertions once one has failed.
+    fn follow_rare(&mut self, aggregator: &mut Aggregator) {
+        let Probes { rare, rows, .. } = &mut self.probes;
+        let mut mode = aggregator.mode().clone();
+        mode.degraded.extend(rare.follow_ctnetlink(rows.object_mut()));
+        mode.deletion = rare.deletion;
+        if mode.confirm == Confirm::NotNeeded && aggregator.has_insert_failures() {
+            match arm_confirm(rows.object_mut()) {
+                Ok(rung) => mode.confirm = Confirm::Since { rung, wall_ns: clock::now().wall_ns },
+                Err(why) => {
+                    mode.confirm = Confirm::Impossible;
+                    mode.degraded.push(why);
+                }
+            }
+        }
+        if mode != *aggregator.mode() {
+            aggregator.observe(Observation::Mode(Arc::new(mode)));
+        }
     }
 
     fn drain(&mut self, records: usize, aggregator: &mut Aggregator) {

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use crate::{
     host::namespace::NetworkNamespace,
-    model::{aggregator::Aggregator, mode::Mode, rows::RowReading, snapshot::Snapshot},
+    model::{
+        aggregator::Aggregator,
+        mode::{Confirm, Mode},
+        rows::RowReading,
+        snapshot::Snapshot,
+    },
     probe::attach::{AttachOptions, Attached, Ceiling, attach},
 };
 
@@ -33,9 +38,20 @@ impl Source {
             Attached::Conntrack(probes) => {
                 let rung = probes.rung;
                 let why_not_higher = probes.why_not_higher.clone();
+                let (gc, deletion) = (probes.rare.gc, probes.rare.deletion);
+                let mut missing = probes.missing.clone();
                 let (hooked, degraded) = Hooked::new(&namespace, *probes);
-                let mode =
-                    Mode { alloc: rung, early_drop: rung, free: rung, degraded, why_not_higher };
+                missing.extend(degraded);
+                let mode = Mode {
+                    alloc: rung,
+                    early_drop: rung,
+                    free: rung,
+                    gc,
+                    deletion,
+                    confirm: Confirm::NotNeeded,
+                    degraded: missing,
+                    why_not_higher,
+                };
                 return Ok((Self::Hooked(Box::new(hooked)), mode));
             }
             Attached::Drops(probes, reasons) => (Some(*probes), reasons),

@@ -15,7 +15,7 @@ use super::{
     event::Event,
     limits::Limits,
     loss::{Hop, Loss},
-    mode::{Mode, Rung},
+    mode::{Confirm, Mode, Rung},
     moment::Moment,
     observation::{Observation, TableReading},
     ranking::{Previous, rank},
@@ -180,6 +180,19 @@ impl Aggregator {
         &self.after
     }
 
+    /// How the numbers come about now.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Whether the kernel has counted entries that could not be inserted since the start.
+    pub fn has_insert_failures(&self) -> bool {
+        [self.kernel.insert_failed, self.kernel.chaintoolong]
+            .iter()
+            .flatten()
+            .any(|count| *count > 0)
+    }
+
     /// Entries that a key holds, by a reading of the rows.
     pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
         self.baseline.held_before(key) + counters.balance()
@@ -220,16 +233,61 @@ impl Aggregator {
                 let now = self.after.counters(key);
                 let mut ever = self.released.get(key).copied().unwrap_or_default();
                 ever.add(&now);
-                numbers(Some(*key), self.known(self.held(key, &now)), &ever)
+                self.numbers(Some(*key), self.known(self.held(key, &now)), &ever)
             })
             .collect();
         let mut nobody = self.released_rest;
         nobody.add(&self.after.unattributed);
+        self.add_unseen_failures(&rows, &mut nobody);
         if !nobody.is_zero() {
             let held = self.known(self.after.unattributed.balance());
-            rows.push(numbers(None, held, &nobody));
+            rows.push(self.numbers(None, held, &nobody));
         }
         rows
+    }
+
+    /// Insert failures that the kernel has counted and no row has: those before they were looked at are nobody's.
+    fn add_unseen_failures(&self, rows: &[SourceNumbers], nobody: &mut Counters) {
+        let unseen = |kernel: Option<u64>, of: fn(&SourceNumbers) -> Option<u64>, nobody: u64| {
+            let seen: u64 = rows.iter().filter_map(of).sum();
+            nobody.max(kernel.unwrap_or(0).saturating_sub(seen))
+        };
+        nobody.insert_failed =
+            unseen(self.kernel.insert_failed, |row| row.insert_failed, nobody.insert_failed);
+        nobody.chain_too_long =
+            unseen(self.kernel.chaintoolong, |row| row.chain_too_long, nobody.chain_too_long);
+    }
+
+    /// The numbers of one row of output, of a mode that counts in the kernel.
+    fn numbers(
+        &self,
+        key: Option<SourceKey>,
+        entries: Option<u64>,
+        counters: &Counters,
+    ) -> SourceNumbers {
+        let sees_gc = self.mode.gc != Rung::None;
+        let sees_deletions = self.mode.deletion != Rung::None;
+        let sees_failures =
+            self.mode.confirm != Confirm::Impossible && self.kernel.insert_failed.is_some();
+        let has_chain_limit = sees_failures && self.kernel.chaintoolong.is_some();
+        SourceNumbers {
+            key,
+            entries,
+            new: Some(counters.new_entries()),
+            refused: Some(counters.refused),
+            ended: Some(counters.ended),
+            evicted: Some(counters.evicted),
+            evictions_caused: Some(counters.evictions_caused),
+            transient: Some(counters.transient),
+            confirmed: Some(counters.confirmed()),
+            timed_out: Some(counters.timed_out),
+            evicted_by_gc: sees_gc.then_some(counters.evicted_by_gc),
+            deleted: sees_deletions.then_some(counters.deleted),
+            closed: (sees_gc && sees_deletions).then(|| counters.closed()),
+            insert_failed: sees_failures.then_some(counters.insert_failed),
+            chain_too_long: has_chain_limit.then_some(counters.chain_too_long),
+            ..SourceNumbers::default()
+        }
     }
 
     /// The entries held, unless those from before the start are not known yet.
@@ -239,20 +297,25 @@ impl Aggregator {
 
     /// The sum of no sources: zero for what the mode sees, unknown for what it does not.
     fn nothing(&self) -> SourceNumbers {
-        let in_kernel = self.mode.counts_in_kernel();
-        let counted = in_kernel || self.mode.alloc == Rung::Netlink;
         let refusals = self.mode.sees_refusals();
+        if self.mode.counts_in_kernel() {
+            return SourceNumbers {
+                refused: refusals.then_some(0),
+                new_per_s: Some(0.0),
+                refused_per_s: refusals.then_some(0.0),
+                ..self.numbers(None, self.known(0), &Counters::default())
+            };
+        }
+        let counted = self.mode.alloc == Rung::Netlink;
         SourceNumbers {
             key: None,
-            entries: if in_kernel { self.known(0) } else { self.netlink.has_census().then_some(0) },
+            entries: self.netlink.has_census().then_some(0),
             new: counted.then_some(0),
             refused: refusals.then_some(0),
             ended: counted.then_some(0),
-            evicted: in_kernel.then_some(0),
-            evictions_caused: in_kernel.then_some(0),
-            transient: in_kernel.then_some(0),
             new_per_s: counted.then_some(0.0),
             refused_per_s: refusals.then_some(0.0),
+            ..SourceNumbers::default()
         }
     }
 
@@ -333,21 +396,6 @@ impl Aggregator {
             unreadable: in_kernel.then(|| self.after.witness(Witness::Unreadable)),
             ..self.loss
         }
-    }
-}
-
-/// The numbers of one row of output.
-fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) -> SourceNumbers {
-    SourceNumbers {
-        key,
-        entries,
-        new: Some(counters.new_entries()),
-        refused: Some(counters.refused),
-        ended: Some(counters.ended),
-        evicted: Some(counters.evicted),
-        evictions_caused: Some(counters.evictions_caused),
-        transient: Some(counters.transient),
-        ..SourceNumbers::default()
     }
 }
 

@@ -11,8 +11,8 @@ use super::counters::Counters;
 pub struct RowReading {
     /// The counters of each key.
     pub rows: HashMap<SourceKey, Counters>,
-    /// What belongs to no source and no namespace.
-    pub unattributed: Counters,
+    /// What belongs to no source and no namespace; boxed, as readings are handed around.
+    pub unattributed: Box<Counters>,
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
 }
@@ -57,7 +57,7 @@ impl RowReading {
 
     /// The sum over everything counted.
     pub fn grand_total(&self) -> Counters {
-        let mut total = self.unattributed;
+        let mut total = *self.unattributed;
         for counters in self.rows.values() {
             total.add(counters);
         }
@@ -67,12 +67,23 @@ impl RowReading {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ctwatch_common::counter::Counter;
+
     use super::*;
 
     /// A row of attempts, refusals, ends, events sent and events lost.
     pub(crate) fn row(key: SourceKey, numbers: [u64; 5]) -> Row {
         let mut row = Row { key, ..Row::default() };
-        row.counters[..5].copy_from_slice(&numbers);
+        let counters = [
+            Counter::Attempts,
+            Counter::Refused,
+            Counter::Ended,
+            Counter::EventsSent,
+            Counter::EventsLost,
+        ];
+        for (counter, number) in counters.into_iter().zip(numbers) {
+            row.counters[counter as usize] = number;
+        }
         row
     }
 }

@@ -137,8 +137,7 @@ mod tests {
             alloc: Rung::None,
             early_drop: Rung::TracepointBtf,
             free: Rung::None,
-            degraded: Vec::new(),
-            why_not_higher: Vec::new(),
+            ..Mode::default()
         }
     }
 

@@ -81,6 +81,10 @@ fn mode(mode: &Mode) -> Json {
         "alloc": mode.alloc.name(),
         "early_drop": mode.early_drop.name(),
         "free": mode.free.name(),
+        "gc": mode.gc.name(),
+        "deletion": mode.deletion.name(),
+        "confirm": mode.confirm.rung().name(),
+        "confirm_since": mode.confirm.since_wall_ns().map(time),
         "degraded": mode.degraded,
         "why_not_higher": mode.why_not_higher,
     })

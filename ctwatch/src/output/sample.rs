@@ -21,6 +21,13 @@ pub(super) fn snapshot() -> Snapshot {
         evicted: Some(0),
         evictions_caused: Some(0),
         transient: Some(0),
+        confirmed: Some(held),
+        timed_out: Some(0),
+        evicted_by_gc: Some(0),
+        deleted: Some(0),
+        closed: Some(0),
+        insert_failed: Some(0),
+        chain_too_long: Some(0),
         new_per_s: Some(410.4),
         refused_per_s: Some(3.0),
     };
@@ -48,8 +55,7 @@ pub(super) fn snapshot() -> Snapshot {
             alloc: Rung::Kprobe,
             early_drop: Rung::Kprobe,
             free: Rung::Kprobe,
-            degraded: Vec::new(),
-            why_not_higher: Vec::new(),
+            ..Mode::default()
         }),
         events: Vec::new(),
     }

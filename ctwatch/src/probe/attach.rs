@@ -12,6 +12,7 @@ use super::{
     hooks::{HOOKS, Hook},
     layout::{ConntrackLayout, DropLayout},
     object::{self, Loading, Sizes},
+    rare::RareHooks,
     ring::EventRing,
     rows::RowMemory,
     symbols::Symbols,
@@ -54,6 +55,10 @@ pub struct Hooked {
     pub control: Control,
     /// What they stand on.
     pub rung: Rung,
+    /// Those on what happens rarely.
+    pub rare: RareHooks,
+    /// What is missing, one sentence each.
+    pub missing: Vec<String>,
     /// Why not on a higher rung, one sentence each.
     pub why_not_higher: Vec<String>,
     /// What keeps traced functions traced; empty on other rungs, where the object does.
@@ -133,13 +138,15 @@ fn hook_conntrack(options: &AttachOptions, rung: Rung) -> Result<Hooked, String>
     }
     let mut loaded = load(options, Some(layout), None).map_err(no_hook)?;
     loaded.control.trace(Switch::On);
+    // Before the ends are counted, so that each of them has its reason.
+    let rare = RareHooks::attach(loaded.rows.object_mut());
     for hook in HOOKS {
         for program in hook.programs {
             attach_kprobe(loaded.rows.object_mut(), hook, program)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(loaded.hooked(rung, Links::default()))
+    Ok(loaded.hooked(rung, Links::default(), rare))
 }
 
 fn trace_functions(
@@ -147,10 +154,11 @@ fn trace_functions(
     layout: ConntrackLayout,
     targets: &Targets,
 ) -> Result<Hooked, ProbeError> {
-    let loaded = load(options, Some(layout), None)?;
+    let mut loaded = load(options, Some(layout), None)?;
     loaded.control.trace(Switch::On);
+    let rare = RareHooks::attach(loaded.rows.object_mut());
     let links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
-    Ok(loaded.hooked(Rung::Fexit, links))
+    Ok(loaded.hooked(Rung::Fexit, links, rare))
 }
 
 fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
@@ -159,7 +167,8 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
         Symbols::read().map_err(|error| format!("/proc/kallsyms cannot be read: {error}"))?;
     let layout = DropLayout::of(&btf, &symbols)?;
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
-    let conntrack = ConntrackLayout { net_inum, ..ConntrackLayout::default() };
+    let skb_nfct = btf.offset_of("sk_buff", &["_nfct"]).map_err(|error| error.to_string())?;
+    let conntrack = ConntrackLayout { net_inum, skb_nfct, ..ConntrackLayout::default() };
     let explain = |error: ProbeError| explained(&sentence(&error));
     let mut loaded = load(options, Some(conntrack), Some(layout)).map_err(explain)?;
     drops::attach(loaded.rows.object_mut()).map_err(explain)?;
@@ -177,9 +186,11 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn hooked(self, rung: Rung, links: Links) -> Hooked {
+    fn hooked(self, rung: Rung, links: Links, rare: (RareHooks, Vec<String>)) -> Hooked {
         let Self { rows, ring, control, .. } = self;
-        Hooked { rows, ring, control, rung, why_not_higher: Vec::new(), _links: links }
+        let (rare, missing) = rare;
+        let why_not_higher = Vec::new();
+        Hooked { rows, ring, control, rung, rare, missing, why_not_higher, _links: links }
     }
 }
 
@@ -207,7 +218,7 @@ fn attach_kprobe(object: &mut Ebpf, hook: &Hook, program: &'static str) -> Resul
 }
 
 /// A sentence: what is missing, why, and what to do.
-fn why_not(hook: &Hook, error: &ProbeError) -> String {
+pub(super) fn why_not(hook: &Hook, error: &ProbeError) -> String {
     let said = sentence(error);
     let missing = Symbols::read().is_ok_and(|symbols| !symbols.has(hook.symbol));
     let why = if missing {

@@ -68,6 +68,50 @@ pub const EARLY_DROP: Hook = Hook {
     without: "refused packets cannot be told from accepted ones",
 };
 
-/// All of them, in the order in which they are attached: ends before beginnings, so that no entry is
+/// The garbage collector runs.
+pub const GC: Hook = Hook {
+    name: "gc",
+    symbol: "gc_worker",
+    programs: &["gc_worker", "gc_worker_return"],
+    traced: &[],
+    parameters: 1,
+    without: "entries that the garbage collector throws out near the limit cannot be told from others",
+};
+
+/// Many entries are deleted.
+pub const DELETION: Hook = Hook {
+    name: "deletion",
+    symbol: "nf_ct_iterate_cleanup",
+    programs: &["deletion", "deletion_return"],
+    traced: &[],
+    parameters: 2,
+    without: "deleted entries cannot be told from others",
+};
+
+/// A user deletes entries, in a module that may be loaded at any time.
+pub const DELETION_BY_USER: Hook =
+    Hook { symbol: "ctnetlink_del_conntrack", parameters: 3, ..DELETION };
+
+/// An entry is put into the table.
+pub const CONFIRM: Hook = Hook {
+    name: "confirm",
+    symbol: "__nf_conntrack_confirm",
+    programs: &["confirm", "confirm_return"],
+    traced: &[],
+    parameters: 1,
+    without: "entries that could not be inserted are not counted by source",
+};
+
+/// It meets another one with the same tuple there.
+pub const CLASH: Hook = Hook {
+    name: "confirm",
+    symbol: "nf_ct_resolve_clash",
+    programs: &["resolve_clash"],
+    traced: &[],
+    parameters: 3,
+    ..CONFIRM
+};
+
+/// Those that every connection passes, in the order in which they are attached: ends before beginnings, so that no entry is
 /// counted as made and missed as it ends.
 pub const HOOKS: &[&Hook] = &[&FREE, &EARLY_DROP, &ALLOC];

@@ -54,6 +54,8 @@ pub struct ConntrackLayout {
     pub nf_conn_timeout: u32,
     /// `struct net`: the inode number.
     pub net_inum: u32,
+    /// `struct sk_buff`: the pointer to the entry.
+    pub skb_nfct: u32,
 }
 
 impl ConntrackLayout {
@@ -96,6 +98,7 @@ impl ConntrackLayout {
             nf_conn_status,
             nf_conn_timeout,
             net_inum: btf.offset_of("net", &["ns", "inum"])?,
+            skb_nfct: btf.offset_of("sk_buff", &["_nfct"])?,
         })
     }
 }
@@ -110,8 +113,6 @@ pub struct DropLayout {
     /// SKB_DROP_REASON_NETFILTER_DROP; 0 on kernels whose tracepoint has no reason (before 5.17).
     pub netfilter_drop: u32,
     /// `struct sk_buff`: offsets in bytes.
-    pub skb_nfct: u32,
-    /// As above.
     pub skb_head: u32,
     /// As above.
     pub skb_network_header: u32,
@@ -141,7 +142,6 @@ impl DropLayout {
             netfilter_drop: btf
                 .enum_value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP")
                 .unwrap_or(0),
-            skb_nfct: offset("sk_buff", "_nfct")?,
             skb_head: offset("sk_buff", "head")?,
             skb_network_header: offset("sk_buff", "network_header")?,
             skb_dev: offset("sk_buff", "dev")?,

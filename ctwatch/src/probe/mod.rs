@@ -9,6 +9,7 @@ pub mod hooks;
 pub mod layout;
 pub mod memory;
 pub mod object;
+pub mod rare;
 pub mod ring;
 pub mod rows;
 pub mod symbols;

@@ -10,8 +10,7 @@ fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
         alloc: Rung::Kprobe,
         early_drop: Rung::Kprobe,
         free: Rung::Kprobe,
-        degraded: Vec::new(),
-        why_not_higher: Vec::new(),
+        ..Mode::default()
     };
     let limits = Limits { listed_sources, sort_by, events: 10, remembered_sources: 100 };
     let mut aggregator = Aggregator::new(NETNS, limits, Arc::new(mode), at(0));
@@ -156,13 +155,8 @@ fn a_row_that_is_given_up_leaves_its_counts_behind() {
 #[test]
 fn without_hooks_what_cannot_be_seen_is_unknown() {
     let mut aggregator = aggregator(10, SortBy::Entries);
-    let mode = Mode {
-        alloc: Rung::None,
-        early_drop: Rung::None,
-        free: Rung::None,
-        degraded: Vec::new(),
-        why_not_higher: Vec::new(),
-    };
+    let mode =
+        Mode { alloc: Rung::None, early_drop: Rung::None, free: Rung::None, ..Mode::default() };
     aggregator.observe(Observation::Mode(Arc::new(mode)));
     aggregator.observe(Observation::Held(HashMap::from([(client(1), 4)])));
     let snapshot = aggregator.tick(at(1), Ending::More);
