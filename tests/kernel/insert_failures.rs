@@ -93,20 +93,17 @@ fn insert_failures_where_a_chain_is_too_long() {
         let unseen = FlowPlan::udp(ip("10.0.1.2"), 24_000);
         let seen = FlowPlan::udp(ip("10.0.1.3"), 2000);
         let line = fail(&gateway, &mut watch, &unseen, &seen);
-        for key in ["insert_failed", "chain_too_long"] {
-            let failed = of_source(&line, "10.0.1.3", None, key);
-            assert_eq!(failed, of_source(&line, "10.0.1.3", None, "transient"), "{key} in {line}");
-        }
-        assert_eq!(
-            number(&line, "totals.chain_too_long"),
-            number(&line, "kernel.chaintoolong"),
-            "{line}"
-        );
+        // Two of the ports that NAT chose may have met as well.
+        let of = |key: &str| of_source(&line, "10.0.1.3", None, key);
+        assert_eq!(of("insert_failed"), of("transient"), "{line}");
+        assert!((1..=of("insert_failed")).contains(&of("chain_too_long")), "{line}");
+        let told = (number(&line, "totals.chain_too_long"), number(&line, "kernel.chaintoolong"));
+        assert_eq!(told.0, told.1, "{line}");
         stop(watch).unwrap();
     }
 }
 
-fn masquerade_to_ten_ports(gateway: &Gateway) {
+pub(crate) fn masquerade_to_ten_ports(gateway: &Gateway) {
     let rules = "flush chain inet lab postrouting\n\
          add rule inet lab postrouting oifname \"server\" meta l4proto tcp masquerade to :1024-1033\n";
     let mut nft = Command::new("ip")

@@ -32,4 +32,6 @@ mod table_full;
 #[cfg(test)]
 mod tiny_map;
 #[cfg(test)]
+mod verifier;
+#[cfg(test)]
 mod without_ctnetlink;

@@ -401,3 +401,5 @@ impl Aggregator {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_ends;

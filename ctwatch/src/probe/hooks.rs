@@ -112,6 +112,6 @@ pub const CLASH: Hook = Hook {
     ..CONFIRM
 };
 
-/// Those that every connection passes, in the order in which they are attached: ends before beginnings, so that no entry is
+/// Those that every count stands on, in the order in which they are attached: ends before beginnings, so that no entry is
 /// counted as made and missed as it ends.
 pub const HOOKS: &[&Hook] = &[&FREE, &EARLY_DROP, &ALLOC];
