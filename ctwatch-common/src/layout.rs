@@ -22,6 +22,13 @@ pub mod tuple {
     pub const SIZE: usize = 40;
 }
 
+/// Distances in `struct nf_conn` (include/net/netfilter/nf_conntrack.h), in bytes.
+pub mod entry {
+    /// From `timeout` to the original tuple: the zone and the tuple's hash node lie between, and whatever else
+    /// differs between builds lies before or behind.
+    pub const TIMEOUT_TO_TUPLE: usize = 24;
+}
+
 /// What user space tells the hooks while they run: the words of the kernel side's map `CONTROL`.
 pub mod control {
     /// Not zero while refusals are to be looked for among dropped packets.

@@ -18,8 +18,6 @@ pub struct Row {
     pub key: SourceKey,
     /// The counters by [`Counter`], each only ever growing while the row has its key.
     pub counters: [u64; Counter::COUNT],
-    /// Room for more, up to two whole cache lines.
-    pub unused: [u64; 5],
 }
 
 /// Size of a row in bytes.

@@ -13,6 +13,8 @@ pub const FAMILY_IPV6: u16 = 10;
 /// A prefix is a key like any other, with the host bits of `address` zero and a
 /// shorter `prefix_length`, so that a count that found no room under its own
 /// address is kept under the prefix that contains it.
+///
+/// Aligned so that the kernel side compares and copies it as three words.
 #[derive(
     Clone,
     Copy,
@@ -28,7 +30,7 @@ pub const FAMILY_IPV6: u16 = 10;
     Immutable,
     KnownLayout,
 )]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct SourceKey {
     /// The address in network byte order; IPv4 in the first four bytes, the rest zero
     /// (`union nf_inet_addr`, include/uapi/linux/netfilter.h).
@@ -48,6 +50,9 @@ pub const IPV4_PREFIX_LENGTH: u8 = 24;
 /// Prefix length of the IPv6 prefixes that take over when the table of sources is full.
 pub const IPV6_PREFIX_LENGTH: u8 = 64;
 
+/// What [`SourceKey::unlinked`] adds to the family; no family has this bit.
+const UNLINKED: u16 = 1 << 15;
+
 impl SourceKey {
     /// The key of one address. `family` is [`FAMILY_IPV4`] or [`FAMILY_IPV6`];
     /// `None` for any other, which conntrack never tracks.
@@ -66,13 +71,30 @@ impl SourceKey {
         Some(Self { address, netns, family, protocol, prefix_length })
     }
 
+    /// The key as three words: two of the address, and one that is 0 for no real key.
+    #[inline(always)]
+    pub fn words(&self) -> &[u64; 3] {
+        transmute_ref!(self)
+    }
+
     /// Whether both are the same. That is what `==` says, compared by the word and not by the byte, as the
     /// kernel side does it for every connection twice.
     #[inline(always)]
     pub fn is_same(&self, other: &Self) -> bool {
-        let own: &[u32; 6] = transmute_ref!(self);
-        let other: &[u32; 6] = transmute_ref!(other);
-        own.iter().zip(other).fold(0, |different, (own, other)| different | (own ^ other)) == 0
+        let [a, b, c] = self.words();
+        let [d, e, f] = other.words();
+        (a ^ d) | (b ^ e) | (c ^ f) == 0
+    }
+
+    /// This key as a row has it that is being taken away from its source: no key that anybody looks for.
+    #[inline(always)]
+    pub const fn unlinked(&self) -> Self {
+        Self { family: self.family | UNLINKED, ..*self }
+    }
+
+    /// The key that [`SourceKey::unlinked`] was made from; any other as it is.
+    pub const fn as_linked(&self) -> Self {
+        Self { family: self.family & !UNLINKED, ..*self }
     }
 
     /// The prefix that takes this key's counts over when there is no room for the address:
@@ -145,6 +167,15 @@ mod tests {
             SourceKey { prefix_length: 24, ..one },
         ];
         assert!(others.iter().all(|other| !one.is_same(other)));
+    }
+
+    #[test]
+    fn an_unlinked_key_is_no_key_until_it_is_asked_for() {
+        let key = key(FAMILY_IPV6, [1; 16]);
+        assert!(!key.unlinked().is_same(&key) && key.unlinked() != key);
+        assert_eq!(key.unlinked().as_linked(), key);
+        assert_eq!(key.as_linked(), key);
+        assert_ne!(key.namespace().words()[2], 0);
     }
 
     #[test]

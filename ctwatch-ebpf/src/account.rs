@@ -13,26 +13,56 @@ use ctwatch_common::{
     source::SourceKey,
 };
 
-use crate::maps::{
-    FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, ROW_OF, ROWS, WITNESSES,
+use crate::{
+    guess,
+    maps::{FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, ROW_OF, ROWS, WITNESSES},
 };
+
+/// A row that was found: looked up once, and counted in as often as needed.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) row: u32,
+    counters: *mut u64,
+}
+
+impl Found {
+    /// The row with a number.
+    #[inline(always)]
+    pub(crate) fn at(row: u32) -> Option<Self> {
+        let place = ROWS.get_ptr_mut(row)?;
+        // SAFETY: the lookup returned a pointer to a whole row that lives as long as the map.
+        let counters = unsafe { &raw mut (*place).counters };
+        Some(Self { row, counters: counters.cast() })
+    }
+
+    /// Adds one to a counter of this row.
+    #[inline(always)]
+    pub(crate) fn count(self, counter: Counter) {
+        add_one(self.counters, counter as usize);
+    }
+}
 
 /// The row that `key` is counted in: its own, its prefix's, its namespace's, or [`UNATTRIBUTED`].
 #[inline(always)]
-pub(crate) fn row_of(key: &SourceKey) -> u32 {
-    match existing_row(key) {
-        Some(row) => row,
-        None => row_of_newcomer(key),
+pub(crate) fn find(key: &SourceKey) -> Option<Found> {
+    if let Some(row) = guess::of(key) {
+        let place = ROWS.get_ptr_mut(row)?;
+        // SAFETY: as in [`Found::at`].
+        if unsafe { (*place).key.is_same(key) } {
+            // SAFETY: as above.
+            let counters = unsafe { &raw mut (*place).counters };
+            return Some(Found { row, counters: counters.cast() });
+        }
     }
+    Found::at(look_up(key))
 }
 
 /// Adds one to a counter of a row.
 #[inline(always)]
 pub(crate) fn count(row: u32, counter: Counter) {
-    if let Some(row) = ROWS.get_ptr_mut(row) {
-        // SAFETY: the lookup returned a pointer to a whole row that lives as long as the map.
-        let counters = unsafe { &raw mut (*row).counters };
-        add_one(counters.cast::<u64>(), counter as usize);
+    if let Some(found) = Found::at(row) {
+        found.count(counter);
     }
 }
 
@@ -55,6 +85,18 @@ fn add_one(counters: *mut u64, place: usize) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
+/// The way where no guess is right; not inlined, as it is rare.
+#[inline(never)]
+fn look_up(key: &SourceKey) -> u32 {
+    match existing_row(key) {
+        Some(row) => {
+            guess::note(key, row);
+            row
+        }
+        None => row_of_newcomer(key),
+    }
+}
+
 #[inline(always)]
 fn existing_row(key: &SourceKey) -> Option<u32> {
     // SAFETY: the value may be replaced while it is read if the row is taken away from its source just now;
@@ -63,8 +105,8 @@ fn existing_row(key: &SourceKey) -> Option<u32> {
     ROWS.get(row)?.key.is_same(key).then_some(row)
 }
 
-/// The way of a source that has no row yet; not inlined, as it is rare.
-#[inline(never)]
+/// The way of a source that has no row yet.
+#[inline(always)]
 fn row_of_newcomer(key: &SourceKey) -> u32 {
     let prefix = key.prefix();
     let namespace = key.namespace();

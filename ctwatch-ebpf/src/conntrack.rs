@@ -1,10 +1,10 @@
 //! Reading nf_conntrack's own structures. Nothing here writes or keeps anything.
 
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_jiffies64, bpf_probe_read_kernel},
+    helpers::{bpf_jiffies64, bpf_probe_read_kernel, generated},
 };
 use ctwatch_common::{layout, source::SourceKey};
 
@@ -19,14 +19,17 @@ pub(crate) static NF_CONN_NET: Global<u32> = Global::new(0);
 pub(crate) static NF_CONN_STATUS: Global<u32> = Global::new(0);
 /// `struct nf_conn`: offset of `timeout`, in bytes.
 #[unsafe(no_mangle)]
-static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
+pub(crate) static NF_CONN_TIMEOUT: Global<u32> = Global::new(0);
+/// `struct sk_buff`: offset of `_nfct`, in bytes.
+#[unsafe(no_mangle)]
+pub(crate) static SKB_NFCT: Global<u32> = Global::new(0);
 /// `struct net`: offset of `ns.inum`, in bytes.
 #[unsafe(no_mangle)]
 pub(crate) static NET_INUM: Global<u32> = Global::new(0);
 
-/// `struct nf_conntrack_tuple`, as far as it is read.
+/// `struct nf_conntrack_tuple`, as far as it is read. Aligned so that it is copied by the word.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Tuple {
     pub(crate) source: [u8; 16],
     pub(crate) source_port: u16,
@@ -45,11 +48,22 @@ const _: () = assert!(offset_of!(Tuple, destination_port) == layout::tuple::DEST
 const _: () = assert!(offset_of!(Tuple, protocol) == layout::tuple::PROTOCOL);
 const _: () = assert!(size_of::<Tuple>() == layout::tuple::SIZE);
 
-/// The tuple at a kernel address.
+/// Reads what lies at a kernel address into `place`, where it is then used: a copy of it would cost as much again.
 #[inline(always)]
-pub(crate) fn tuple_at(address: u64) -> Option<Tuple> {
-    // SAFETY: the helper checks the address and fails for a bad one.
-    unsafe { bpf_probe_read_kernel(address as *const Tuple) }.ok()
+fn read<T>(address: u64, place: &mut MaybeUninit<T>) -> Option<&T> {
+    let bytes = size_of::<T>() as u32;
+    // SAFETY: there is room for that many bytes; the helper checks the address and fails for a bad one.
+    let failed = unsafe {
+        generated::bpf_probe_read_kernel(place.as_mut_ptr().cast(), bytes, address as *const _)
+    };
+    // SAFETY: the helper has written all of it, and every type that is read here may have any bytes.
+    (failed == 0).then(|| unsafe { place.assume_init_ref() })
+}
+
+/// The tuple at a kernel address, read into `place`.
+#[inline(always)]
+pub(crate) fn tuple_at(address: u64, place: &mut MaybeUninit<Tuple>) -> Option<&Tuple> {
+    read(address, place)
 }
 
 /// The inode number of the network namespace whose `struct net` is at an address.
@@ -65,51 +79,54 @@ pub(crate) fn key_of(net: u64, tuple: &Tuple) -> Option<SourceKey> {
     SourceKey::of_address(netns_of(net)?, tuple.family, tuple.protocol, tuple.source)
 }
 
-/// What is read of an entry, `struct nf_conn`.
-pub(crate) struct Entry {
-    /// The key of the source that opened it.
-    pub(crate) key: SourceKey,
+/// The first part of what is read of an entry, `struct nf_conn`: from its timeout to the end of its first tuple.
+///
+/// What lies between is one distance in all kernels, which user space checks.
+#[repr(C)]
+pub(crate) struct Start {
+    /// When it expires, in jiffies.
+    timeout: u32,
+    _zone: u32,
+    _hash_node: [u64; 2],
     /// The tuple of its first packet.
-    pub(crate) tuple: Tuple,
-    /// Its `IPS_` bits (include/uapi/linux/netfilter/nf_conntrack_common.h).
-    pub(crate) status: u64,
+    pub(crate) original: Tuple,
 }
+
+const _: () = assert!(offset_of!(Start, original) == layout::entry::TIMEOUT_TO_TUPLE);
 
 /// `IPS_CONFIRMED`: the entry was put into the table.
 pub(crate) const CONFIRMED: u64 = 1 << 3;
+/// `IPS_DYING`: the entry is on its way out.
+pub(crate) const DYING: u64 = 1 << 9;
 
-impl Entry {
-    /// Whether it ever was in the table.
-    #[inline(always)]
-    pub(crate) fn was_confirmed(&self) -> bool {
-        self.status & CONFIRMED != 0
-    }
+/// The first part of the entry at an address, read into `place`.
+#[inline(always)]
+pub(crate) fn start_of(address: u64, place: &mut MaybeUninit<Start>) -> Option<&Start> {
+    read(address + u64::from(NF_CONN_TIMEOUT.load()), place)
 }
 
-/// The entry at an address.
+/// The `IPS_` bits (include/uapi/linux/netfilter/nf_conntrack_common.h) of the entry at an address, and the address
+/// of its namespace, which lies one or two words behind them: one read has both.
 #[inline(always)]
-pub(crate) fn entry_at(address: u64) -> Option<Entry> {
+pub(crate) fn status_and_net_of(address: u64) -> Option<(u64, u64)> {
     let status_offset = NF_CONN_STATUS.load();
-    // The namespace lies one or two words behind the status: one read has both.
-    // SAFETY: the helper checks the address and fails for a bad one.
-    let words: [u64; 3] =
-        unsafe { bpf_probe_read_kernel((address + u64::from(status_offset)) as *const [u64; 3]) }
-            .ok()?;
-    let net = if NF_CONN_NET.load() - status_offset == 8 { words[1] } else { words[2] };
-    let tuple = tuple_at(address + u64::from(NF_CONN_TUPLE.load()))?;
-    Some(Entry { key: key_of(net, &tuple)?, tuple, status: words[0] })
+    let mut place = MaybeUninit::<[u64; 3]>::uninit();
+    let [status, next, last] = read(address + u64::from(status_offset), &mut place)?;
+    Some((*status, if NF_CONN_NET.load() - status_offset == 8 { *next } else { *last }))
 }
 
-/// Whether the entry at an address had reached the end of its time by now (`nf_ct_is_expired`,
-/// include/net/netfilter/nf_conntrack.h).
-#[inline(always)]
-pub(crate) fn is_expired(address: u64) -> Option<bool> {
-    // SAFETY: the helper checks the address and fails for a bad one.
-    let timeout: u32 = unsafe {
-        bpf_probe_read_kernel((address + u64::from(NF_CONN_TIMEOUT.load())) as *const u32)
+impl Start {
+    /// Whether the entry had reached the end of its time by now.
+    #[inline(always)]
+    pub(crate) fn is_expired(&self) -> bool {
+        is_past(self.timeout)
     }
-    .ok()?;
+}
+
+/// Whether a time in jiffies is over by now (`nf_ct_is_expired`, include/net/netfilter/nf_conntrack.h).
+#[inline(always)]
+pub(crate) fn is_past(timeout: u32) -> bool {
     // SAFETY: the helper takes no argument and cannot fail.
     let now = unsafe { bpf_jiffies64() } as u32;
-    Some((timeout.wrapping_sub(now) as i32) <= 0)
+    timeout.wrapping_sub(now) as i32 <= 0
 }

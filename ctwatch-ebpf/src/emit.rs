@@ -1,6 +1,8 @@
 //! Events on their way to user space: limited by source, counted when suppressed or lost, and sent without
 //! waking the reader for each.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -100,8 +102,8 @@ fn is_tracing() -> bool {
 /// Not inlined, as it is rare.
 #[inline(never)]
 fn read_and_trace(kind: u8, netns: u32, tuple: u64, row: u32) {
-    match tuple_at(tuple) {
-        Some(tuple) => trace_one(kind, netns, &tuple, row),
+    match tuple_at(tuple, &mut MaybeUninit::uninit()) {
+        Some(tuple) => trace_one(kind, netns, tuple, row),
         None => witness(Witness::TracesLost),
     }
 }

@@ -14,9 +14,13 @@
 #[cfg(target_arch = "bpf")]
 mod account;
 #[cfg(target_arch = "bpf")]
+mod confirmation;
+#[cfg(target_arch = "bpf")]
 mod conntrack;
 #[cfg(target_arch = "bpf")]
 mod emit;
+#[cfg(target_arch = "bpf")]
+mod guess;
 #[cfg(target_arch = "bpf")]
 mod hooks;
 #[cfg(target_arch = "bpf")]
@@ -24,7 +28,11 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod requester;
 #[cfg(target_arch = "bpf")]
+mod stack;
+#[cfg(target_arch = "bpf")]
 mod typed;
+#[cfg(target_arch = "bpf")]
+mod work;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -8,7 +8,9 @@ use core::arch::asm;
 use aya_ebpf::EbpfContext;
 use ctwatch_common::{layout::tuple, source::SourceKey};
 
-use crate::conntrack::{CONFIRMED, NET_INUM, NF_CONN_NET, NF_CONN_STATUS, NF_CONN_TUPLE};
+use crate::conntrack::{
+    NET_INUM, NF_CONN_NET, NF_CONN_STATUS, NF_CONN_TIMEOUT, NF_CONN_TUPLE, is_past,
+};
 
 /// A trampoline puts no more than this on the stack before a traced function's arguments, with six of them
 /// (arch/x86/net/bpf_jit_comp.c, arch_prepare_bpf_trampoline).
@@ -96,16 +98,16 @@ impl Entry {
         Net(load(self.0, NF_CONN_NET.load() as usize))
     }
 
-    /// Whether it ever was in the table.
+    /// Its `IPS_` bits.
     #[inline(always)]
-    pub(crate) fn was_confirmed(self) -> bool {
-        load::<u64>(self.0, NF_CONN_STATUS.load() as usize) & CONFIRMED != 0
+    pub(crate) fn status(self) -> u64 {
+        load(self.0, NF_CONN_STATUS.load() as usize)
     }
 
-    /// Its address.
+    /// Whether it had reached the end of its time by now.
     #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+    pub(crate) fn is_expired(self) -> bool {
+        is_past(load(self.0, NF_CONN_TIMEOUT.load() as usize))
     }
 
     /// The tuple of the packet that opened it.

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ctwatch::probe::{drops, hooks::HOOKS};
+use ctwatch::probe::{
+    drops,
+    hooks::{HOOKS, RARE_HOOKS},
+};
 
 const FILE_LINES_MAX: usize = 500;
 
@@ -115,7 +118,8 @@ fn what_each_hook_expects_of_its_function_is_said_on_both_sides() {
     let lines = hooks.iter().flat_map(|(_, text)| text.lines());
     let kernel_side: BTreeSet<&str> =
         lines.filter_map(|line| line.strip_prefix("//! prototype: ")).collect();
-    let expected = HOOKS.iter().flat_map(|hook| hook.prototypes).chain(drops::PROTOTYPES);
+    let expected =
+        HOOKS.iter().chain(RARE_HOOKS).flat_map(|hook| hook.prototypes).chain(drops::PROTOTYPES);
     assert_eq!(kernel_side, expected.copied().collect());
 }
 

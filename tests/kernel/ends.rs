@@ -4,7 +4,8 @@ use ctwatch_lab::counters::{GlobalSetting, conntrack_statistics};
 use ctwatch_lab::{FlowPlan, Gateway};
 
 use crate::observed::{
-    assert_consistent, gateway, ip, line_after_now, line_with, nft, number, of_source, stop, watch,
+    assert_consistent, gateway, ip, line_after_now, line_with, nft, number, of_source, rungs, stop,
+    watch_on,
 };
 
 const LIMIT: u64 = 300;
@@ -13,10 +14,16 @@ const BUCKETS: u64 = 512;
 
 #[test]
 fn ends_by_eviction_are_charged_to_victim_and_requester() {
-    let Some(gateway) = gateway() else { return };
+    for rung in rungs() {
+        let Some(gateway) = gateway() else { return };
+        evictions_are_charged(&rung, &gateway);
+    }
+}
+
+fn evictions_are_charged(rung: &str, gateway: &Gateway) {
     let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
     let _limit = GlobalSetting::limit(LIMIT).unwrap();
-    let (mut watch, _) = watch(&gateway, &["--top", "1000"]);
+    let (mut watch, _) = watch_on(rung, gateway, &["--top", "1000"]);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
     FlowPlan::udp(ip("10.0.1.2"), LIMIT).send(gateway.client()).unwrap();
     FlowPlan::tcp_syn(ip("10.0.1.3"), 100).send(gateway.client()).unwrap();
@@ -41,15 +48,21 @@ fn ends_by_eviction_are_charged_to_victim_and_requester() {
     assert_eq!(of("10.0.1.3", "evictions_caused"), early_drop, "{line}");
     assert_eq!(of("10.0.1.2", "evicted") + of("10.0.1.3", "evicted"), early_drop, "{line}");
     assert!(of("10.0.1.2", "evicted") > of("10.0.1.3", "evicted"), "{line}");
-    assert_consistent(&gateway, &line);
+    assert_consistent(gateway, &line);
     stop(watch).unwrap();
 }
 
 #[test]
 fn ends_of_packets_dropped_by_a_later_rule_are_transient() {
-    let Some(gateway) = gateway() else { return };
-    drop_when_forwarded(&gateway, "10.0.1.6");
-    let (mut watch, _) = watch(&gateway, &[]);
+    for rung in rungs() {
+        let Some(gateway) = gateway() else { return };
+        dropped_packets_are_transient(&rung, &gateway);
+    }
+}
+
+fn dropped_packets_are_transient(rung: &str, gateway: &Gateway) {
+    drop_when_forwarded(gateway, "10.0.1.6");
+    let (mut watch, _) = watch_on(rung, gateway, &[]);
     FlowPlan::udp(ip("10.0.1.6"), 250).send(gateway.client()).unwrap();
     FlowPlan::udp(ip("10.0.1.2"), 40).send(gateway.client()).unwrap();
     line_with(&mut watch, "totals.new", 290);
@@ -58,7 +71,7 @@ fn ends_of_packets_dropped_by_a_later_rule_are_transient() {
     assert_eq!(of_source(&line, "10.0.1.6", None, "ended"), 250, "{line}");
     assert_eq!(of_source(&line, "10.0.1.6", None, "entries"), 0, "{line}");
     assert_eq!(of_source(&line, "10.0.1.2", None, "transient"), 0, "{line}");
-    assert_consistent(&gateway, &line);
+    assert_consistent(gateway, &line);
     stop(watch).unwrap();
 }
 

@@ -14,6 +14,8 @@ mod degraded_refusals;
 #[cfg(test)]
 mod ends;
 #[cfg(test)]
+mod ends_by;
+#[cfg(test)]
 mod exactness;
 #[cfg(test)]
 mod identities_ends;
@@ -21,6 +23,8 @@ mod identities_ends;
 mod identities_full;
 #[cfg(test)]
 mod identities_walls;
+#[cfg(test)]
+mod insert_failures;
 #[cfg(test)]
 mod interface;
 #[cfg(test)]
@@ -47,5 +51,7 @@ mod tiny_map;
 mod two_processors;
 #[cfg(test)]
 mod unloaded;
+#[cfg(test)]
+mod verifier;
 #[cfg(test)]
 mod without_ctnetlink;

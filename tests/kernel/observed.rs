@@ -18,7 +18,21 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
 const BPF_OBJECT: &str = "CTWATCH_BPF_OBJECT";
 
 /// Counters that every source, `others` and `totals` have, and that add up.
-const COUNTERS: [&str; 4] = ["entries", "new", "refused", "ended"];
+const COUNTERS: [&str; 13] = [
+    "entries",
+    "new",
+    "refused",
+    "ended",
+    "confirmed",
+    "transient",
+    "evicted",
+    "timed_out",
+    "evicted_by_gc",
+    "deleted",
+    "closed",
+    "evictions_caused",
+    "insert_failed",
+];
 
 /// A gateway; `None`, said as a skip, where these scenarios must not run: they change what belongs to the whole machine
 /// and read a witness that counts every namespace.
@@ -140,6 +154,10 @@ pub(crate) fn rows(json: &Value) -> impl Iterator<Item = &Value> {
     json["sources"].as_array().unwrap().iter()
 }
 
+/// Why an entry may have ended: each has one reason.
+const REASONS: [&str; 6] =
+    ["transient", "evicted", "timed_out", "evicted_by_gc", "deleted", "closed"];
+
 /// What holds in every line at rest: the rows add up to the totals, the totals are the witness, nothing is negative, the
 /// table holds what the totals say, no drift.
 #[track_caller]
@@ -152,6 +170,19 @@ pub(crate) fn assert_consistent(gateway: &Gateway, json: &Value) {
             "{key} in {json}"
         );
         assert!(rows(json).all(|row| number(row, key) >= 0), "{key} in {json}");
+    }
+    for numbers in rows(json).chain([&json["others"], &json["totals"]]) {
+        let ended: i64 = REASONS.iter().map(|reason| number(numbers, reason)).sum();
+        assert_eq!(number(numbers, "ended"), ended, "{numbers} in {json}");
+        assert_eq!(
+            number(numbers, "confirmed"),
+            number(numbers, "new") - number(numbers, "transient"),
+            "{numbers} in {json}"
+        );
+    }
+    for key in ["insert_failed", "early_drop"] {
+        let own = if key == "early_drop" { "evicted" } else { key };
+        assert_eq!(number(&json["totals"], own), number(&json["kernel"], key), "{key} in {json}");
     }
     for key in ["new", "refused", "ended"] {
         assert_eq!(number(&json["totals"], key), number(&json["witness"], key), "{key} in {json}");

@@ -3,7 +3,7 @@
 use ctwatch_lab::{FlowPlan, counters, wait};
 
 use crate::observed::{
-    assert_consistent, gateway, ip, line_after_now, number, of_source, rows, stop, watch,
+    assert_consistent, gateway, ip, line_after_now, line_with, number, of_source, rows, stop, watch,
 };
 
 #[test]
@@ -36,6 +36,12 @@ fn reclaim_gives_idle_rows_to_new_sources() {
     // What the rows had counted is still there, source by source.
     assert_eq!(of_source(&line, "10.0.1.1", None, "new"), 10, "{line}");
     assert_eq!(of_source(&line, "10.0.1.1", None, "ended"), 10, "{line}");
+
+    // It comes again, and is counted under whatever it has now.
+    let again = FlowPlan::udp(ip("10.0.1.1"), 7).starting_at(5000);
+    sent += again.send(gateway.client()).unwrap().flows;
+    line_with(&mut watch, "totals.new", sent);
+    assert_consistent(&gateway, &line_after_now(&mut watch));
 
     counters::flush(gateway.gateway()).unwrap();
     let empty = line_after_now(&mut watch);

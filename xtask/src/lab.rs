@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::budget;
 use crate::cargo;
 use crate::dist;
 use crate::outcome::Outcome;
@@ -242,9 +243,11 @@ impl<'a> Lab<'a> {
             kernel.release,
             start.elapsed().as_secs()
         ));
+        let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        budget::update(self.workspace, &kernel.series, &text)?;
         if outcome.has_failed() {
-            let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
-            for line in console::what_went_wrong(&String::from_utf8_lossy(&text)) {
+            for line in console::what_went_wrong(&text) {
                 process::print(format!("  {line}"));
             }
             process::say(format!("the whole console is in {}", log.display()));

@@ -4,6 +4,7 @@ mod apt_sources;
 mod bench;
 mod bpf;
 mod bpf_source;
+mod budget;
 mod cargo;
 mod deny;
 mod dist;

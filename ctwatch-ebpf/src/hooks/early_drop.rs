@@ -2,6 +2,8 @@
 //!
 //! prototype: int early_drop(struct net *net, unsigned int hash)
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
@@ -15,16 +17,14 @@ use ctwatch_common::{
 use crate::{
     account::{count, witness},
     conntrack::{netns_of, tuple_at},
-    emit, requester, typed,
+    emit, requester, stack, typed,
 };
 
 /// Finds the allocation that calls, so that its return can be charged to the right source.
 #[kprobe]
 pub(crate) fn early_drop(ctx: ProbeContext) -> u32 {
     if let (Some(net), Some(hash)) = (ctx.arg(0), ctx.arg(1)) {
-        // SAFETY: a kprobe's context is the registers at the probe.
-        let stack_pointer = unsafe { (*ctx.regs).rsp };
-        requester::enter_early_drop(stack_pointer, net, hash);
+        requester::enter_early_drop(stack::pointer(&ctx), net, hash);
     }
     0
 }
@@ -32,9 +32,7 @@ pub(crate) fn early_drop(ctx: ProbeContext) -> u32 {
 /// Counts a refusal under its source, and sends it as an event.
 #[kretprobe]
 pub(crate) fn early_drop_return(ctx: RetProbeContext) -> u32 {
-    // SAFETY: a kretprobe's context is the registers at the return.
-    let stack_pointer = unsafe { (*ctx.regs).rsp };
-    returned(stack_pointer, ctx.ret());
+    returned(stack::pointer_at_return(&ctx), ctx.ret());
     0
 }
 
@@ -68,12 +66,14 @@ fn returned(stack_pointer: u64, result: u64) {
     };
     count(requester.row, Counter::Refused);
     if let Some(time_ns) = emit::may_send(requester.row) {
-        if let (Some(tuple), Some(netns)) = (tuple_at(requester.tuple), netns_of(requester.net)) {
+        let mut place = MaybeUninit::uninit();
+        let tuple = tuple_at(requester.tuple, &mut place);
+        if let (Some(tuple), Some(netns)) = (tuple, netns_of(requester.net)) {
             emit::send(&emit::record(
                 KIND_REFUSED_TABLE_FULL,
                 time_ns,
                 netns,
-                &tuple,
+                tuple,
                 requester.row,
             ));
         }

@@ -2,6 +2,8 @@
 //!
 //! prototype: void nf_conntrack_free(struct nf_conn *ct)
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
@@ -13,76 +15,84 @@ use ctwatch_common::{
 };
 
 use crate::{
-    account::{count, row_of, witness},
-    conntrack::{entry_at, is_expired},
-    emit, requester,
+    account::{Found, count, find, witness},
+    conntrack::{CONFIRMED, key_of, start_of, status_and_net_of},
+    emit, requester, stack,
     typed::{self, Entry},
+    work,
 };
 
-/// Counts the end under the source that opened the entry, and why it ended as far as that costs nothing.
+/// Counts the end under the source that opened the entry, and why it ended.
 #[kprobe]
 pub(crate) fn free(ctx: ProbeContext) -> u32 {
     witness(Witness::Ended);
-    let row = end(&ctx).unwrap_or_else(|| {
+    if end(&ctx).is_none() {
         witness(Witness::Unreadable);
-        UNATTRIBUTED
-    });
-    count(row, Counter::Ended);
+        count(UNATTRIBUTED, Counter::Ended);
+    }
     0
 }
 
 #[inline(always)]
-fn end(ctx: &ProbeContext) -> Option<u32> {
+fn end(ctx: &ProbeContext) -> Option<()> {
     let address: u64 = ctx.arg(0)?;
-    let entry = entry_at(address)?;
-    let row = row_of(&entry.key);
-    emit::trace(KIND_ENDED, &entry.key, &entry.tuple, row);
-    if !entry.was_confirmed() {
-        count(row, Counter::Transient);
-    }
-    // SAFETY: a kprobe's context is the registers at the probe.
-    let stack_pointer = unsafe { (*ctx.regs).rsp };
-    if let Some(requester) = requester::making_room_for(stack_pointer) {
-        evicted(address, row, requester);
-    }
-    Some(row)
+    let mut place = MaybeUninit::uninit();
+    let start = start_of(address, &mut place)?;
+    let (status, net) = status_and_net_of(address)?;
+    let key = key_of(net, &start.original)?;
+    let found = find(&key)?;
+    emit::trace(KIND_ENDED, &key, &start.original, found.row);
+    count_end(found, status, || start.is_expired(), stack::pointer(ctx));
+    Some(())
 }
 
 /// As [`free`], by tracing.
 #[fentry]
 pub(crate) fn free_entry(ctx: FEntryContext) -> u32 {
     witness(Witness::Ended);
-    let row = traced_end(&ctx).unwrap_or_else(|| {
+    if traced_end(&ctx).is_none() {
         witness(Witness::Unreadable);
-        UNATTRIBUTED
-    });
-    count(row, Counter::Ended);
+        count(UNATTRIBUTED, Counter::Ended);
+    }
     0
 }
 
 #[inline(always)]
-fn traced_end(ctx: &FEntryContext) -> Option<u32> {
+fn traced_end(ctx: &FEntryContext) -> Option<()> {
     let entry = Entry(ctx.arg(0));
     let original = entry.original();
     let key = original.key(entry.net())?;
-    let row = row_of(&key);
-    emit::trace_at(KIND_ENDED, key.netns, original.address(), row);
-    if !entry.was_confirmed() {
-        count(row, Counter::Transient);
-    }
-    if let Some(requester) = requester::making_room_for(typed::stack_pointer(ctx)) {
-        evicted(entry.address(), row, requester);
-    }
-    Some(row)
+    let found = find(&key)?;
+    emit::trace_at(KIND_ENDED, key.netns, original.address(), found.row);
+    count_end(found, entry.status(), || entry.is_expired(), typed::stack_pointer(ctx));
+    Some(())
 }
 
-/// An entry that ends inside `early_drop` makes room for somebody's packet, unless it had expired and was only
-/// met on the way, which the kernel does not count as a drop (`early_drop_list`, net/netfilter/nf_conntrack_core.c).
-#[inline(never)]
-fn evicted(address: u64, victim: u32, requester: u32) -> u32 {
-    if is_expired(address) == Some(false) {
-        count(victim, Counter::Evicted);
-        count(requester, Counter::EvictionsCaused);
+/// Counts the end, and then why it came, so that a reader who reads the reasons first never sees more of them.
+///
+/// An entry whose time is over ends for that, wherever: the kernel does not count it as a drop either
+/// (`early_drop_list`, net/netfilter/nf_conntrack_core.c). Any other that ends inside `early_drop` makes room for
+/// somebody's packet. What has no reason here was closed by a packet, or its last user was late.
+#[inline(always)]
+fn count_end(found: Found, status: u64, is_expired: impl Fn() -> bool, stack_pointer: u64) {
+    found.count(Counter::Ended);
+    if status & CONFIRMED == 0 {
+        return found.count(Counter::Transient);
     }
-    0
+    if is_expired() {
+        return found.count(Counter::TimedOut);
+    }
+    let Some(stack) = stack::at(stack_pointer) else { return };
+    // SAFETY: the pointer is to a whole element of a map, which other code than this stack's hardly writes.
+    let stack = unsafe { &*stack };
+    if let Some(requester) = requester::making_room_for(stack, stack_pointer) {
+        found.count(Counter::Evicted);
+        count(requester, Counter::EvictionsCaused);
+    } else {
+        match work::under_way(stack, stack_pointer) {
+            Some(Counter::EvictedByGc) => found.count(Counter::EvictedByGc),
+            Some(_) => found.count(Counter::Deleted),
+            None => {}
+        }
+    }
 }

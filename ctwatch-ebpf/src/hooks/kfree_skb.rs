@@ -20,8 +20,8 @@ use ctwatch_common::{
 };
 
 use crate::{
-    account::{count, row_of, witness},
-    conntrack::netns_of,
+    account::{find, witness},
+    conntrack::{SKB_NFCT, netns_of},
     emit,
     maps::CONTROL,
 };
@@ -35,8 +35,6 @@ static NF_HOOK_SLOW_END: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static NETFILTER_DROP: Global<u32> = Global::new(0);
 /// `struct sk_buff`: offsets in bytes.
-#[unsafe(no_mangle)]
-static SKB_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_HEAD: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -83,8 +81,10 @@ fn refusal(skb: u64) -> Option<()> {
     let net: u64 = read(device + u64::from(DEV_NET.load()))?;
     let netns = netns_of(net)?;
     let packet = parse(head + u64::from(network_header))?;
-    let row = row_of(&SourceKey::of_address(netns, packet.family, packet.protocol, packet.source)?);
-    count(row, Counter::Refused);
+    let found =
+        find(&SourceKey::of_address(netns, packet.family, packet.protocol, packet.source)?)?;
+    let row = found.row;
+    found.count(Counter::Refused);
     witness(Witness::Refused);
     if let Some(time_ns) = emit::may_send(row) {
         let ports: [u16; 2] = read(packet.transport_header).unwrap_or_default();

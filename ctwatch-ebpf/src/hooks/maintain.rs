@@ -9,7 +9,10 @@ use core::ffi::c_void;
 use aya_ebpf::{maps::Queue, programs::RawTracePointContext};
 use ctwatch_common::row::{Row, Tier};
 
-use crate::maps::{FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, ROW_OF, ROWS};
+use crate::{
+    guess,
+    maps::{FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, ROW_OF, ROWS},
+};
 
 /// At most this many rows are offered in one run; keeps the verifier's work small.
 const OFFERED_MAX: u32 = 1024;
@@ -40,13 +43,18 @@ pub(crate) fn offer_rows(ctx: *mut c_void) -> u32 {
 pub(crate) fn unlink_row(ctx: *mut c_void) -> u32 {
     let ctx = RawTracePointContext::new(ctx);
     let row: u32 = ctx.arg(0);
-    let Some(place) = ROWS.get(row) else { return 0 };
-    let key = place.key;
+    let Some(place) = ROWS.get_ptr_mut(row) else { return 0 };
+    // SAFETY: the pointer is to a whole row, whose key only the programs of this file change while it is taken.
+    let key = unsafe { (*place).key };
     // SAFETY: the value is compared only.
-    match unsafe { ROW_OF.get(&key) } {
-        Some(linked) if *linked == row => u32::from(ROW_OF.remove(&key).is_ok()),
-        _ => 0,
+    let is_linked = unsafe { ROW_OF.get(&key) }.is_some_and(|linked| *linked == row);
+    if !is_linked || ROW_OF.remove(&key).is_err() {
+        return 0;
     }
+    // From here on no guess leads to it either.
+    // SAFETY: as above.
+    unsafe { (*place).key = key.unlinked() };
+    1
 }
 
 /// Empties an unlinked row and offers it again. Arguments: the row, its [`Tier`]. Returns 1 if it was.
@@ -58,6 +66,10 @@ pub(crate) fn release_row(ctx: *mut c_void) -> u32 {
     let Some(free) = free_rows(ctx.arg(1)) else { return 0 };
     let Some(place) = ROWS.get_ptr_mut(row) else { return 0 };
     // SAFETY: the row is unlinked and nobody is counting in it any more.
+    let key = unsafe { (*place).key };
+    // Nobody can note it again: whoever had found it in the hash is through.
+    guess::forget(&key.as_linked(), row);
+    // SAFETY: as above.
     unsafe { *place = Row::default() };
     u32::from(free.push(row, 0).is_ok())
 }

@@ -23,12 +23,12 @@ use crate::{
         baseline::Census,
         decode::{Record, decode},
         loss::Hop,
-        mode::{Mode, Rung},
+        mode::{Confirm, Mode, Rung},
         observation::Observation,
         rows::RowReading,
         trace::{Listed, Trace},
     },
-    probe::{attach::Hooked as Probes, control::Switch, error::sentence},
+    probe::{attach::Hooked as Probes, control::Switch, error::sentence, rare::arm_confirm},
 };
 
 /// If the first dump took no longer than this the second one follows at once, before anything is shown.
@@ -47,6 +47,8 @@ const UNSETTLED_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Hooked {
     probes: Probes,
+    /// Whether insertions are looked at.
+    confirm: Confirm,
     attached_at_wall_ns: i128,
     /// Until the first dumps are done.
     trace: Option<Trace>,
@@ -58,13 +60,14 @@ impl Hooked {
     pub(super) fn new(probes: Probes) -> Self {
         let trace = Some(Trace::new(TRACED_FLOWS_MAX));
         let attached_at_wall_ns = clock::now().wall_ns;
-        Self { probes, attached_at_wall_ns, trace, reclaimer: Reclaimer::new() }
+        let (confirm, reclaimer) = (Confirm::NotNeeded, Reclaimer::new());
+        Self { probes, confirm, attached_at_wall_ns, trace, reclaimer }
     }
 
     /// A socket for dumps of a namespace; the mode says what is missing without one.
     pub(super) fn ways(&self, namespace: &NetworkNamespace) -> Ways {
         let rung = self.probes.rung;
-        let mut degraded = Vec::new();
+        let mut degraded = self.probes.missing.clone();
         let listing = match Listing::open_in(namespace) {
             Ok(listing) => Some(listing),
             Err(error) => {
@@ -76,6 +79,9 @@ impl Hooked {
             alloc: rung,
             early_drop: rung,
             free: rung,
+            gc: self.probes.rare.gc,
+            deletion: self.probes.rare.deletion,
+            confirm: self.confirm,
             degraded,
             why_not_higher: self.probes.why_not_higher.clone(),
             attached_at_wall_ns: Some(self.attached_at_wall_ns),
@@ -143,8 +149,9 @@ impl Hooked {
         self.probes.read()
     }
 
-    /// Makes room for new sources.
+    /// Attaches what is needed by now, and makes room for new sources.
     pub(super) fn plan(&mut self, roster: &mut Roster) {
+        self.follow_rare(roster);
         if self.trace.is_none() {
             self.reclaimer.plan(&self.probes.rows, roster);
         }
@@ -196,6 +203,35 @@ impl Hooked {
             tracked.last_listing = Instant::now();
         }
         self.begin_first_census(census, roster);
+    }
+
+    /// Attaches the hooks that are needed only now: on ctnetlink once it is loaded, and on insertions once one has failed.
+    fn follow_rare(&mut self, roster: &mut Roster) {
+        let Probes { rare, rows, .. } = &mut self.probes;
+        let deletion_before = rare.deletion;
+        let mut missing = Vec::from_iter(rare.follow_ctnetlink(rows.object_mut()));
+        let confirm_before = self.confirm;
+        let has_failures = roster.any(|tracked| tracked.aggregator.has_insert_failures());
+        if self.confirm == Confirm::NotNeeded && has_failures {
+            self.confirm = match arm_confirm(rows.object_mut()) {
+                Ok(rung) => Confirm::Since { rung, wall_ns: clock::now().wall_ns },
+                Err(why) => {
+                    missing.push(why);
+                    Confirm::Impossible
+                }
+            };
+        }
+        let is_as_before = (deletion_before, confirm_before) == (rare.deletion, self.confirm);
+        if is_as_before && missing.is_empty() {
+            return;
+        }
+        self.probes.missing.extend(missing.iter().cloned());
+        for tracked in roster.each() {
+            tracked.mode.deletion = self.probes.rare.deletion;
+            tracked.mode.confirm = self.confirm;
+            tracked.mode.degraded.extend(missing.iter().cloned());
+            tracked.mode_changed();
+        }
     }
 
     fn drain(&mut self, records: usize, roster: &mut Roster) {

@@ -235,7 +235,7 @@ impl Roster {
             everywhere.add(&self.departed.take_off(part));
         }
         if let [only] = parts.as_mut_slice() {
-            only.elsewhere = everywhere;
+            *only.elsewhere = everywhere;
             return (parts, others);
         }
         let here = |(part, tracked): (&RowReading, &Tracked)| {
@@ -246,7 +246,7 @@ impl Roster {
         let heres: Vec<Counters> = parts.iter().zip(&self.tracked).map(here).collect();
         heres.iter().for_each(|here| everywhere.add(here));
         for (part, here) in parts.iter_mut().zip(&heres) {
-            part.elsewhere = everywhere.since(here);
+            *part.elsewhere = everywhere.since(here);
         }
         (parts, others)
     }

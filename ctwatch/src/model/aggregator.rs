@@ -2,15 +2,14 @@
 //!
 //! It keeps one network namespace and knows no clock, file or socket.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+mod checks;
+mod numbers;
+
+use std::{collections::HashMap, sync::Arc};
 
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
 use super::{
-    audit::Sums,
     baseline::{Baseline, Census},
     census::{
         last::LastWalk,
@@ -23,7 +22,7 @@ use super::{
     limits::Limits,
     loss::{Hop, Loss},
     misses::{Credit, Missed, Share},
-    mode::{Mode, Rung},
+    mode::Mode,
     moment::Moment,
     observation::{Observation, TableReading},
     prefix,
@@ -31,8 +30,7 @@ use super::{
     residency::Residency,
     rows::RowReading,
     seen_by_netlink::SeenByNetlink,
-    snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table, WitnessTotals},
-    source,
+    snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table},
     suppressed::{Ending, Suppressed},
 };
 
@@ -240,6 +238,14 @@ impl Aggregator {
         self.baseline.sources()
     }
 
+    /// Whether the kernel has counted entries that could not be inserted since the start.
+    pub fn has_insert_failures(&self) -> bool {
+        [self.kernel.insert_failed, self.kernel.chaintoolong]
+            .iter()
+            .flatten()
+            .any(|count| *count > 0)
+    }
+
     /// Entries that a key holds, by a reading of the rows.
     pub fn held(&self, key: &SourceKey, counters: &Counters) -> i64 {
         self.baseline.held_before(key) + counters.balance()
@@ -304,113 +310,6 @@ impl Aggregator {
         self.suppressed.release(&row.key, counters.suppressed());
     }
 
-    fn counted_in_kernel(&self) -> Vec<SourceNumbers> {
-        let mut keys: HashSet<&SourceKey> =
-            self.after.rows.keys().filter(|key| key.netns == self.netns).collect();
-        keys.extend(self.baseline.sources());
-        keys.extend(self.released.keys());
-        let mut rows: Vec<SourceNumbers> = keys
-            .into_iter()
-            .map(|key| {
-                let now = self.after.counters(key);
-                let mut ever = self.released.get(key).copied().unwrap_or_default();
-                ever.add(&now);
-                numbers(Some(*key), self.known(self.held(key, &now)), &ever)
-            })
-            .collect();
-        let mut nobody = self.released_rest;
-        nobody.add(&self.after.unattributed);
-        nobody.add(&self.credit.counters());
-        if !nobody.is_zero() {
-            let held = self.after.unattributed.balance() + self.credit.unsettled();
-            rows.push(numbers(None, self.known(held), &nobody));
-        }
-        rows
-    }
-
-    /// Writes into the rows what is not counted in them: what was held over time, and what the last walk told. What
-    /// belongs to none of them is nobody's.
-    fn complete(&mut self, rows: &mut Vec<SourceNumbers>, nothing: SourceNumbers, interval_s: f64) {
-        let mut nobody = nothing;
-        if nothing.entries.is_some() {
-            nobody.entry_seconds = self.residency.add_up(rows, interval_s);
-        }
-        if let Some(walk) = &self.last_walk {
-            let (assured, unreplied) = walk.share_out(rows);
-            (nobody.assured, nobody.unreplied) = (Some(assured), Some(unreplied));
-        }
-        if nobody != nothing {
-            match rows.iter_mut().find(|row| row.key.is_none()) {
-                Some(row) => row.include(&nobody),
-                None => rows.push(nobody),
-            }
-        }
-    }
-
-    fn is_asked_for(&self, row: &SourceNumbers) -> bool {
-        let of = |network| row.key.as_ref().is_some_and(|key| source::is_of(key, network));
-        self.limits.only.as_ref().is_none_or(of)
-    }
-
-    /// The entries held, unless those from before the start are not known yet.
-    fn known(&self, held: i64) -> Option<u64> {
-        self.is_baseline_known.then(|| u64::try_from(held).unwrap_or(0))
-    }
-
-    /// The sum of no sources: zero for what the mode sees, unknown for what it does not.
-    fn nothing(&self) -> SourceNumbers {
-        let in_kernel = self.mode.counts_in_kernel();
-        let counted = in_kernel || self.mode.alloc == Rung::Netlink;
-        let refusals = self.mode.sees_refusals();
-        let entries =
-            if in_kernel { self.known(0) } else { self.netlink.has_census().then_some(0) };
-        SourceNumbers {
-            key: None,
-            entries,
-            new: counted.then_some(0),
-            refused: refusals.then_some(0),
-            ended: counted.then_some(0),
-            evicted: in_kernel.then_some(0),
-            evictions_caused: in_kernel.then_some(0),
-            transient: in_kernel.then_some(0),
-            assured: self.last_walk.is_some().then_some(0),
-            unreplied: self.last_walk.is_some().then_some(0),
-            entry_seconds: entries.map(|_| 0.0),
-            new_per_s: counted.then_some(0.0),
-            refused_per_s: refusals.then_some(0.0),
-        }
-    }
-
-    fn seen_by_netlink(&mut self) -> Vec<SourceNumbers> {
-        self.netlink.numbers(self.netns, &self.after, self.kernel.drop, &self.mode)
-    }
-
-    fn drift(&self) -> Option<i64> {
-        if !self.mode.counts_in_kernel() || !self.is_baseline_known {
-            return None;
-        }
-        let before_start = self.baseline.sum();
-        // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
-        let missed = |reading: &RowReading| {
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed)).max(0)
-        };
-        let sum = |reading: &RowReading| {
-            before_start
-                + reading.total(self.netns).balance()
-                + reading.unattributed.balance()
-                + missed(reading)
-        };
-        let (a, b) = (sum(&self.before), sum(&self.after));
-        let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
-        Some(if count < a.min(b) {
-            a.min(b) - count
-        } else if count > a.max(b) {
-            a.max(b) - count
-        } else {
-            0
-        })
-    }
-
     fn table_now(&self, interval_s: f64) -> Table {
         let TableReading { entries, limit, buckets, memory_bytes } = self.table;
         let growth_per_s = self
@@ -428,76 +327,6 @@ impl Aggregator {
             limit.filter(|limit| *limit > 0).map(|limit| entries as f64 / limit as f64);
         Table { entries, limit, buckets, utilization, memory_bytes, growth_per_s, time_to_full_s }
     }
-
-    fn witness(&self) -> Option<WitnessTotals> {
-        if !self.mode.counts_in_kernel() {
-            return None;
-        }
-        let Sums { all_rows, all_cpus, .. } = self.sums_at(&self.after);
-        let sum = |all: &Counters| {
-            i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended)
-        };
-        Some(WitnessTotals {
-            new: all_cpus.new_entries(),
-            refused: all_cpus.refused,
-            ended: all_cpus.ended,
-            difference: i64::try_from(sum(&all_rows) - sum(&all_cpus)).unwrap_or(i64::MAX),
-        })
-    }
-
-    fn sums(&self) -> Option<[Sums; 2]> {
-        let readings = [&self.before, &self.after];
-        self.mode.counts_in_kernel().then(|| readings.map(|reading| self.sums_at(reading)))
-    }
-
-    fn sums_at(&self, reading: &RowReading) -> Sums {
-        let credited = self.credit.counters();
-        let unsettled =
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed));
-        let mut sources = reading.total(self.netns);
-        let held =
-            self.baseline.sum() + sources.balance() + reading.unattributed.balance() + unsettled;
-        let mut all_rows = reading.grand_total();
-        all_rows.add(&credited);
-        all_rows.add(&self.released_rest);
-        for (key, released) in &self.released {
-            all_rows.add(released);
-            if key.netns == self.netns {
-                sources.add(released);
-            }
-        }
-        let mut all_cpus = Counters {
-            attempts: reading.witness(Witness::Attempts),
-            refused: reading.witness(Witness::Refused),
-            ended: reading.witness(Witness::Ended),
-            ..Counters::default()
-        };
-        all_cpus.add(&credited);
-        Sums {
-            held: self.is_baseline_known.then_some(held),
-            sources,
-            nobody: reading.unattributed,
-            credited,
-            all_rows,
-            all_cpus,
-        }
-    }
-
-    fn loss_now(&self) -> Loss {
-        let in_kernel = self.mode.counts_in_kernel();
-        let map_full = || {
-            let widened = self.after.rows.iter().filter(|(key, _)| !key.is_address());
-            widened.map(|(_, counters)| counters.attempts).sum()
-        };
-        Loss {
-            probe_missed: self.missed().map(|missed| missed.total()),
-            ring_full: self.mode.sees_refusals().then(|| self.after.witness(Witness::EventsLost)),
-            map_full: in_kernel.then(map_full),
-            requester_unknown: in_kernel.then(|| self.after.witness(Witness::RequesterUnknown)),
-            unreadable: in_kernel.then(|| self.after.witness(Witness::Unreadable)),
-            ..self.loss
-        }
-    }
 }
 
 /// Whether a row is of one address that holds next to nothing, as those of a flood do.
@@ -506,22 +335,9 @@ fn is_small(row: &SourceNumbers) -> bool {
         && row.entries.is_some_and(|held| (1..=flood::ENTRIES_OF_A_SOURCE_MAX).contains(&held))
 }
 
-/// The numbers of one row of output.
-fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) -> SourceNumbers {
-    SourceNumbers {
-        key,
-        entries,
-        new: Some(counters.new_entries()),
-        refused: Some(counters.refused),
-        ended: Some(counters.ended),
-        evicted: Some(counters.evicted),
-        evictions_caused: Some(counters.evictions_caused),
-        transient: Some(counters.transient),
-        ..SourceNumbers::default()
-    }
-}
-
 #[cfg(test)]
 mod missed;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_ends;

@@ -116,8 +116,8 @@ pub const SOURCE: &[Field<SourceNumbers>] = &[
     Field {
         name: "insert_failed",
         unit: "packets",
-        help: "packets whose entry could not be inserted; not counted yet",
-        value: |_| Value::Unknown,
+        help: "packets whose entry could not be inserted since the start; by source since mode.confirm_since",
+        value: |s| count(s.insert_failed),
     },
     Field {
         name: "ended",
@@ -134,6 +134,42 @@ pub const SOURCE: &[Field<SourceNumbers>] = &[
     census::ENTRY_SECONDS,
     census::ASSURED,
     census::UNREPLIED,
+    Field {
+        name: "timed_out",
+        unit: "entries",
+        help: "of those ended, entries whose time was over",
+        value: |s| count(s.timed_out),
+    },
+    Field {
+        name: "evicted_by_gc",
+        unit: "entries",
+        help: "of those ended, entries that the kernel's garbage collector threw out before their time, because the table was nearly full",
+        value: |s| count(s.evicted_by_gc),
+    },
+    Field {
+        name: "deleted",
+        unit: "entries",
+        help: "of those ended, entries deleted before their time: by a user, a flush, or as a device went down",
+        value: |s| count(s.deleted),
+    },
+    Field {
+        name: "closed",
+        unit: "entries",
+        help: "of those ended, the rest: closed by a packet, such as a TCP reset, or in use by a queued packet until later",
+        value: |s| count(s.closed),
+    },
+    Field {
+        name: "confirmed",
+        unit: "entries",
+        help: "new less transient: entries that got into the table, or whose first packet is on its way there",
+        value: |s| count(s.confirmed),
+    },
+    Field {
+        name: "chain_too_long",
+        unit: "packets",
+        help: "of insert_failed, those for which a chain of the hash was too long; null where this kernel has no such limit",
+        value: |s| count(s.chain_too_long),
+    },
     Field {
         name: "new_per_s",
         unit: "entries per second",

@@ -38,6 +38,12 @@ pub struct Mode {
     pub early_drop: Rung,
     /// How the ends of entries are seen.
     pub free: Rung,
+    /// How it is seen that the garbage collector runs, which ends entries near the limit.
+    pub gc: Rung,
+    /// How deletions are seen: by a user, a flush, or as a device goes down.
+    pub deletion: Rung,
+    /// How entries that cannot be inserted are seen: not at all until the kernel has counted one.
+    pub confirm: Confirm,
     /// One sentence for each thing that cannot be seen: what, why, and what to do.
     pub degraded: Vec<String>,
     /// Why the hooks do not stand on a higher rung, where nothing is missing for it: it costs more.
@@ -47,6 +53,41 @@ pub struct Mode {
     pub attached_at_wall_ns: Option<i128>,
     /// That conntrack's module cannot be unloaded meanwhile, and what to do about it, where that is so.
     pub pins_module: Option<String>,
+}
+
+/// Whether entries that cannot be inserted are seen, by source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirm {
+    /// They cannot be.
+    #[default]
+    Impossible,
+    /// The kernel has counted none yet, so there is nothing to see.
+    NotNeeded,
+    /// They are.
+    Since {
+        /// How.
+        rung: Rung,
+        /// Since when, in nanoseconds since 1970.
+        wall_ns: i128,
+    },
+}
+
+impl Confirm {
+    /// How they are seen now.
+    pub fn rung(self) -> Rung {
+        match self {
+            Self::Impossible | Self::NotNeeded => Rung::None,
+            Self::Since { rung, .. } => rung,
+        }
+    }
+
+    /// Since when, in nanoseconds since 1970.
+    pub fn since_wall_ns(self) -> Option<i128> {
+        match self {
+            Self::Impossible | Self::NotNeeded => None,
+            Self::Since { wall_ns, .. } => Some(wall_ns),
+        }
+    }
 }
 
 impl Mode {

@@ -108,6 +108,13 @@ impl SourceNumbers {
         add(&mut self.assured, other.assured);
         add(&mut self.unreplied, other.unreplied);
         add_rate(&mut self.entry_seconds, other.entry_seconds);
+        add(&mut self.confirmed, other.confirmed);
+        add(&mut self.timed_out, other.timed_out);
+        add(&mut self.evicted_by_gc, other.evicted_by_gc);
+        add(&mut self.deleted, other.deleted);
+        add(&mut self.closed, other.closed);
+        add(&mut self.insert_failed, other.insert_failed);
+        add(&mut self.chain_too_long, other.chain_too_long);
         add_rate(&mut self.new_per_s, other.new_per_s);
         add_rate(&mut self.refused_per_s, other.refused_per_s);
     }

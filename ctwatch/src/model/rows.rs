@@ -11,10 +11,10 @@ use super::{counters::Counters, misses::Missed};
 pub struct RowReading {
     /// The counters of each key.
     pub rows: HashMap<SourceKey, Counters>,
-    /// What belongs to no source and no namespace.
-    pub unattributed: Counters,
-    /// The sum over the rows of other namespaces, where these rows are those of one.
-    pub elsewhere: Counters,
+    /// What belongs to no source and no namespace; boxed, as readings are handed around.
+    pub unattributed: Box<Counters>,
+    /// The sum over the rows of other namespaces, where these rows are those of one; boxed likewise.
+    pub elsewhere: Box<Counters>,
     /// The per-CPU totals, summed over the CPUs.
     pub witness: [u64; Witness::COUNT],
     /// What the hooks missed, over all namespaces; `None` where the kernel does not tell.
@@ -64,7 +64,7 @@ impl RowReading {
     pub fn divide(mut self, namespaces: &[u32]) -> (Vec<Self>, HashMap<SourceKey, Counters>) {
         let empty = |netns: &u32| {
             let part = Self {
-                unattributed: self.unattributed,
+                unattributed: self.unattributed.clone(),
                 witness: self.witness,
                 missed: self.missed.clone(),
                 ..Self::default()
@@ -95,7 +95,7 @@ impl RowReading {
 
     /// The sum over everything counted.
     pub fn grand_total(&self) -> Counters {
-        let mut total = self.unattributed;
+        let mut total = *self.unattributed;
         total.add(&self.elsewhere);
         for counters in self.rows.values() {
             total.add(counters);
@@ -106,13 +106,24 @@ impl RowReading {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ctwatch_common::counter::Counter;
+
     use super::*;
     use crate::model::source;
 
     /// A row of attempts, refusals, ends, events sent and events lost.
     pub(crate) fn row(key: SourceKey, numbers: [u64; 5]) -> Row {
         let mut row = Row { key, ..Row::default() };
-        row.counters[..5].copy_from_slice(&numbers);
+        let counters = [
+            Counter::Attempts,
+            Counter::Refused,
+            Counter::Ended,
+            Counter::EventsSent,
+            Counter::EventsLost,
+        ];
+        for (counter, number) in counters.into_iter().zip(numbers) {
+            row.counters[counter as usize] = number;
+        }
         row
     }
 

@@ -102,6 +102,20 @@ pub struct SourceNumbers {
     pub assured: Option<u64>,
     /// Entries that nobody had answered, at the last walk of the table.
     pub unreplied: Option<u64>,
+    /// Entries that got into the table, or are on their way there, since the start.
+    pub confirmed: Option<u64>,
+    /// Entries that ended when their time was over, since the start.
+    pub timed_out: Option<u64>,
+    /// Entries that the garbage collector threw out near the limit since the start.
+    pub evicted_by_gc: Option<u64>,
+    /// Entries deleted before their time since the start.
+    pub deleted: Option<u64>,
+    /// Entries that ended for none of the other reasons since the start.
+    pub closed: Option<u64>,
+    /// Packets whose entry could not be inserted since the start.
+    pub insert_failed: Option<u64>,
+    /// Of these, those for which a hash chain was too long.
+    pub chain_too_long: Option<u64>,
     /// Entries made in the interval, by its length.
     pub new_per_s: Option<f64>,
     /// Packets refused in the interval, by its length.

@@ -35,7 +35,7 @@ pub fn json(last: &Snapshot, identities: &[Identity]) -> String {
         "schema": SCHEMA,
         "ts": time(last.wall_ns),
         "netns": last.netns,
-        "netns_name": last.netns_name,
+        "netns_name": last.netns_name.as_deref(),
         "holds": holds,
         "identities": identities,
     })

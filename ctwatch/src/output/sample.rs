@@ -32,6 +32,13 @@ pub(crate) fn snapshot() -> Snapshot {
         entry_seconds: Some(2.5),
         assured: Some(0),
         unreplied: Some(held),
+        confirmed: Some(held),
+        timed_out: Some(0),
+        evicted_by_gc: Some(0),
+        deleted: Some(0),
+        closed: Some(0),
+        insert_failed: Some(0),
+        chain_too_long: Some(0),
         new_per_s: Some(410.4),
         refused_per_s: Some(3.0),
     };

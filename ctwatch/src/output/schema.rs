@@ -51,6 +51,17 @@ pub fn watch() -> Json {
         ("alloc".to_owned(), rung()),
         ("early_drop".to_owned(), rung()),
         ("free".to_owned(), rung()),
+        ("gc".to_owned(), rung()),
+        ("deletion".to_owned(), rung()),
+        ("confirm".to_owned(), rung()),
+        (
+            "confirm_since".to_owned(),
+            json!({
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "since when entries that cannot be inserted are counted by source; null until the kernel has counted one",
+            }),
+        ),
         ("degraded".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
         ("why_not_higher".to_owned(), json!({"type": "array", "items": {"type": "string"}})),
         (

@@ -13,6 +13,7 @@ use super::{
     layout::{ConntrackLayout, DropLayout},
     misses::MissCounters,
     object::{self, Loading, Sizes},
+    rare::RareHooks,
     ring::EventRing,
     rows::RowMemory,
     symbols::Symbols,
@@ -55,6 +56,10 @@ pub struct Hooked {
     pub control: Control,
     /// What they stand on.
     pub rung: Rung,
+    /// Those on what happens rarely.
+    pub rare: RareHooks,
+    /// What is missing, one sentence each.
+    pub missing: Vec<String>,
     /// Why not on a higher rung, one sentence each.
     pub why_not_higher: Vec<String>,
     misses: MissCounters,
@@ -145,13 +150,15 @@ fn hook_conntrack(options: &AttachOptions, rung: Rung) -> Result<Hooked, String>
     let mut loaded = load(options, Some(layout), None).map_err(no_hook)?;
     loaded.control.trace(Switch::On);
     let mut misses = MissCounters::default();
+    // Before the ends are counted, so that each of them has its reason.
+    let rare = RareHooks::attach(loaded.rows.object_mut());
     for hook in HOOKS {
         for program in hook.programs {
             attach_kprobe(loaded.rows.object_mut(), hook, program, &mut misses)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(loaded.hooked(rung, misses, Links::default()))
+    Ok(loaded.hooked(rung, misses, Links::default(), rare))
 }
 
 fn trace_functions(
@@ -159,11 +166,12 @@ fn trace_functions(
     layout: ConntrackLayout,
     targets: &Targets,
 ) -> Result<Hooked, ProbeError> {
-    let loaded = load(options, Some(layout), None)?;
+    let mut loaded = load(options, Some(layout), None)?;
     loaded.control.trace(Switch::On);
+    let rare = RareHooks::attach(loaded.rows.object_mut());
     let mut links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
     let misses = std::mem::take(&mut links.misses);
-    Ok(loaded.hooked(Rung::Fexit, misses, links))
+    Ok(loaded.hooked(Rung::Fexit, misses, links, rare))
 }
 
 fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
@@ -172,7 +180,8 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
         Symbols::read().map_err(|error| format!("/proc/kallsyms cannot be read: {error}"))?;
     let layout = DropLayout::of(&btf, &symbols)?;
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
-    let conntrack = ConntrackLayout { net_inum, ..ConntrackLayout::default() };
+    let skb_nfct = btf.offset_of("sk_buff", &["_nfct"]).map_err(|error| error.to_string())?;
+    let conntrack = ConntrackLayout { net_inum, skb_nfct, ..ConntrackLayout::default() };
     let explain = |error: ProbeError| explained(&sentence(&error));
     let mut loaded = load(options, Some(conntrack), Some(layout)).map_err(explain)?;
     drops::attach(loaded.rows.object_mut()).map_err(explain)?;
@@ -190,9 +199,17 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn hooked(self, rung: Rung, misses: MissCounters, links: Links) -> Hooked {
+    fn hooked(
+        self,
+        rung: Rung,
+        misses: MissCounters,
+        links: Links,
+        rare: (RareHooks, Vec<String>),
+    ) -> Hooked {
         let Self { rows, ring, control, .. } = self;
-        Hooked { rows, ring, control, rung, why_not_higher: Vec::new(), misses, _links: links }
+        let (rare, missing) = rare;
+        let why_not_higher = Vec::new();
+        Hooked { rows, ring, control, rung, rare, missing, why_not_higher, misses, _links: links }
     }
 }
 
@@ -225,7 +242,7 @@ fn attach_kprobe(
 }
 
 /// A sentence: what is missing, why, and what to do.
-fn why_not(hook: &Hook, error: &ProbeError) -> String {
+pub(super) fn why_not(hook: &Hook, error: &ProbeError) -> String {
     let said = sentence(error);
     let missing = Symbols::read().is_ok_and(|symbols| !symbols.has(hook.symbol));
     let why = if missing {

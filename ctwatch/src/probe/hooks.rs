@@ -79,6 +79,62 @@ pub const EARLY_DROP: Hook = Hook {
     without: "refused packets cannot be told from accepted ones",
 };
 
-/// All of them, in the order in which they are attached: ends before beginnings, so that no entry is
+/// The garbage collector runs.
+pub const GC: Hook = Hook {
+    name: "gc",
+    symbol: "gc_worker",
+    programs: &["gc_worker", "gc_worker_return"],
+    traced: &[],
+    prototypes: &["void gc_worker(struct work_struct *work)"],
+    without: "entries that the garbage collector throws out near the limit cannot be told from others",
+};
+
+/// Many entries are deleted.
+pub const DELETION: Hook = Hook {
+    name: "deletion",
+    symbol: "nf_ct_iterate_cleanup",
+    programs: &["deletion", "deletion_return"],
+    traced: &[],
+    prototypes: &[
+        "void nf_ct_iterate_cleanup(int (*iter)(struct nf_conn *, void *), const struct nf_ct_iter_data *iter_data)",
+    ],
+    without: "deleted entries cannot be told from others",
+};
+
+/// A user deletes entries, in a module that may be loaded at any time.
+pub const DELETION_BY_USER: Hook = Hook {
+    symbol: "ctnetlink_del_conntrack",
+    prototypes: &[
+        "int ctnetlink_del_conntrack(struct sk_buff *skb, const struct nfnl_info *info, const struct nlattr *const cda[])",
+    ],
+    ..DELETION
+};
+
+/// An entry is put into the table.
+pub const CONFIRM: Hook = Hook {
+    name: "confirm",
+    symbol: "__nf_conntrack_confirm",
+    programs: &["confirm", "confirm_return"],
+    traced: &[],
+    prototypes: &["int __nf_conntrack_confirm(struct sk_buff *skb)"],
+    without: "entries that could not be inserted are not counted by source",
+};
+
+/// It meets another one with the same tuple there.
+pub const CLASH: Hook = Hook {
+    name: "confirm",
+    symbol: "nf_ct_resolve_clash",
+    programs: &["resolve_clash"],
+    traced: &[],
+    prototypes: &[
+        "int nf_ct_resolve_clash(struct sk_buff *skb, struct nf_conntrack_tuple_hash *h, u32 reply_hash)",
+    ],
+    ..CONFIRM
+};
+
+/// Those that every count stands on, in the order in which they are attached: ends before beginnings, so that no entry is
 /// counted as made and missed as it ends.
 pub const HOOKS: &[&Hook] = &[&FREE, &EARLY_DROP, &ALLOC];
+
+/// Those on what happens rarely; each is attached by itself.
+pub const RARE_HOOKS: &[&Hook] = &[&GC, &DELETION, &DELETION_BY_USER, &CONFIRM, &CLASH];

@@ -1,6 +1,6 @@
 //! Where the running kernel keeps what the hooks read, from its BTF.
 
-use ctwatch_common::layout::tuple;
+use ctwatch_common::layout::{entry, tuple};
 
 use super::{
     btf::{Btf, BtfError},
@@ -18,6 +18,15 @@ pub enum LayoutError {
         "in this kernel nf_conn.status is not next to nf_conn.ct_net: this ctwatch is too old for it"
     )]
     Apart,
+    /// The tuple is not where it is in every kernel known.
+    #[error(
+        "in this kernel nf_conn.tuplehash is {found} bytes behind nf_conn.timeout, not {}: this ctwatch is too old for it",
+        entry::TIMEOUT_TO_TUPLE
+    )]
+    Distance {
+        /// How far it is, in bytes.
+        found: i64,
+    },
     /// The tuple is not as in every kernel known.
     #[error(
         "in this kernel nf_conntrack_tuple.{member} is at byte {found}, not {expected}: this ctwatch is too old for it"
@@ -45,6 +54,8 @@ pub struct ConntrackLayout {
     pub nf_conn_timeout: u32,
     /// `struct net`: the inode number.
     pub net_inum: u32,
+    /// `struct sk_buff`: the pointer to the entry.
+    pub skb_nfct: u32,
 }
 
 impl ConntrackLayout {
@@ -74,12 +85,20 @@ impl ConntrackLayout {
         if ![8, 16].contains(&nf_conn_net.wrapping_sub(nf_conn_status)) {
             return Err(LayoutError::Apart);
         }
+        let nf_conn_tuple = btf.offset_of("nf_conn", &["tuplehash", "tuple"])?;
+        let nf_conn_timeout = btf.offset_of("nf_conn", &["timeout"])?;
+        // As well.
+        let found = i64::from(nf_conn_tuple) - i64::from(nf_conn_timeout);
+        if usize::try_from(found) != Ok(entry::TIMEOUT_TO_TUPLE) {
+            return Err(LayoutError::Distance { found });
+        }
         Ok(Self {
-            nf_conn_tuple: btf.offset_of("nf_conn", &["tuplehash", "tuple"])?,
+            nf_conn_tuple,
             nf_conn_net,
             nf_conn_status,
-            nf_conn_timeout: btf.offset_of("nf_conn", &["timeout"])?,
+            nf_conn_timeout,
             net_inum: btf.offset_of("net", &["ns", "inum"])?,
+            skb_nfct: btf.offset_of("sk_buff", &["_nfct"])?,
         })
     }
 }
@@ -94,8 +113,6 @@ pub struct DropLayout {
     /// SKB_DROP_REASON_NETFILTER_DROP; 0 on kernels whose tracepoint has no reason (before 5.17).
     pub netfilter_drop: u32,
     /// `struct sk_buff`: offsets in bytes.
-    pub skb_nfct: u32,
-    /// As above.
     pub skb_head: u32,
     /// As above.
     pub skb_network_header: u32,
@@ -125,7 +142,6 @@ impl DropLayout {
             netfilter_drop: btf
                 .enum_value("skb_drop_reason", "SKB_DROP_REASON_NETFILTER_DROP")
                 .unwrap_or(0),
-            skb_nfct: offset("sk_buff", "_nfct")?,
             skb_head: offset("sk_buff", "head")?,
             skb_network_header: offset("sk_buff", "network_header")?,
             skb_dev: offset("sk_buff", "dev")?,

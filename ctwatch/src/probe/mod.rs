@@ -10,6 +10,7 @@ pub mod layout;
 pub mod memory;
 pub mod misses;
 pub mod object;
+pub mod rare;
 pub mod ring;
 pub mod rows;
 pub mod symbols;

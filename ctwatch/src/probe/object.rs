@@ -110,14 +110,14 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
             .override_global("NF_CONN_NET", &layout.nf_conn_net, true)
             .override_global("NF_CONN_STATUS", &layout.nf_conn_status, true)
             .override_global("NF_CONN_TIMEOUT", &layout.nf_conn_timeout, true)
-            .override_global("NET_INUM", &layout.net_inum, true);
+            .override_global("NET_INUM", &layout.net_inum, true)
+            .override_global("SKB_NFCT", &layout.skb_nfct, true);
     }
     if let Some(layout) = &loading.drops {
         loader
             .override_global("NF_HOOK_SLOW_START", &layout.nf_hook_slow_start, true)
             .override_global("NF_HOOK_SLOW_END", &layout.nf_hook_slow_end, true)
             .override_global("NETFILTER_DROP", &layout.netfilter_drop, true)
-            .override_global("SKB_NFCT", &layout.skb_nfct, true)
             .override_global("SKB_HEAD", &layout.skb_head, true)
             .override_global("SKB_NETWORK_HEADER", &layout.skb_network_header, true)
             .override_global("SKB_DEV", &layout.skb_dev, true)

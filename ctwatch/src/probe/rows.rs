@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    mem::offset_of,
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -15,9 +16,8 @@ use aya::{
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 use ctwatch_common::{
-    counter::Witness,
+    counter::{Counter, Witness},
     row::{ROW_BYTES, Row, Tier, UNATTRIBUTED},
-    source::SourceKey,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -29,6 +29,9 @@ use super::{
 use crate::model::{counters::Counters, rows::RowReading};
 
 const ROW_WORDS: usize = ROW_BYTES / size_of::<u64>();
+/// The word of a row that is 0 if and only if the row is free: it has the number of the namespace.
+const NETNS_WORD: usize = offset_of!(Row, key.netns) / size_of::<u64>();
+const ENDED_WORD: usize = offset_of!(Row, counters) / size_of::<u64>() + Counter::Ended as usize;
 /// What the kernel side offers in one run at most (its hooks/maintain.rs).
 const OFFERED_MAX: u32 = 1024;
 /// Rows are given out in their order, so where so many in a row have never been used none behind them has. That
@@ -80,15 +83,14 @@ impl RowMemory {
 
     /// Reads all rows and totals.
     pub fn read(&self) -> RowReading {
-        let unattributed = Counters::from_row(&self.row(UNATTRIBUTED).counters);
+        let unattributed = Box::new(Counters::from_row(&self.row(UNATTRIBUTED).counters));
         let mut reading = RowReading { unattributed, ..RowReading::default() };
         for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
             let mut never_used = 0;
             for index in self.indexes(tier) {
-                let row = self.row(index);
-                if row.key != SourceKey::default() {
+                if self.is_taken(index) {
                     never_used = 0;
-                    reading.add(&row);
+                    reading.add(&self.row(index));
                 } else if !self.has_released && never_used >= NEVER_USED_RUN {
                     break;
                 } else {
@@ -104,13 +106,23 @@ impl RowMemory {
         reading
     }
 
+    /// Whether a row has a source.
+    fn is_taken(&self, index: u32) -> bool {
+        self.rows.load(index as usize * ROW_WORDS + NETNS_WORD).is_some_and(|word| word != 0)
+    }
+
     /// One row as it is now.
     pub fn row(&self, index: u32) -> Row {
         let mut words = [0_u64; ROW_WORDS];
         for (place, word) in words.iter_mut().enumerate() {
             *word = self.rows.load(index as usize * ROW_WORDS + place).unwrap_or(0);
         }
-        Row::read_from_bytes(words.as_bytes()).unwrap_or_default()
+        // Reasons for ends are counted after the ends: read before them, they are never more.
+        if let Some(word) = words.get_mut(ENDED_WORD) {
+            *word = self.rows.load(index as usize * ROW_WORDS + ENDED_WORD).unwrap_or(0);
+        }
+        let row = Row::read_from_bytes(words.as_bytes()).unwrap_or_default();
+        Row { key: row.key.as_linked(), ..row }
     }
 
     /// The rows of a tier, the taken ones as well as the free ones.
