@@ -41,11 +41,12 @@ pub(super) struct Degraded {
 }
 
 impl Degraded {
-    /// Opens what can be opened; `reasons` are why nothing better could be.
+    /// Opens what can be opened; `reasons` are why nothing better could be, and in so many bytes ctnetlink's events wait.
     pub(super) fn new(
         namespace: NetworkNamespace,
         drops: Option<DropsWatched>,
         reasons: Vec<String>,
+        netlink_buffer_bytes: usize,
     ) -> (Self, Mode) {
         let mut degraded = reasons;
         let mut early_drop = Rung::None;
@@ -71,7 +72,7 @@ impl Degraded {
             }
         };
         let mut alloc = Rung::None;
-        let following = match Following::open_in(&namespace) {
+        let following = match Following::open_in(&namespace, netlink_buffer_bytes) {
             Ok(following) => {
                 alloc = Rung::Netlink;
                 degraded.push(format!(

@@ -44,7 +44,8 @@ impl Source {
         if matches!(options.ceiling, Ceiling::Fexit | Ceiling::Kprobe) {
             return Err(CollectError::NotHooked(reasons.join("; ")));
         }
-        let (degraded, mode) = Degraded::new(namespace, drops, reasons);
+        let (degraded, mode) =
+            Degraded::new(namespace, drops, reasons, options.netlink_buffer_bytes);
         Ok((Self::Degraded(Box::new(degraded)), mode))
     }
 

@@ -124,7 +124,11 @@ pub async fn open(
     }
     let attach = AttachOptions {
         ceiling: arguments.attach.into(),
-        sizes: Sizes::for_sources(arguments.max_sources),
+        sizes: Sizes {
+            ring_bytes: arguments.ring_bytes,
+            ..Sizes::for_sources(arguments.max_sources)
+        },
+        netlink_buffer_bytes: arguments.netlink_buffer_bytes,
         object: arguments.bpf_object.clone(),
     };
     let Pace { interval, census_patience } = pace;
