@@ -23,6 +23,18 @@ pub(crate) const EXACTNESS: &str = "exactness";
 /// All scenarios on one emulated processor take minutes; one that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
+/// With long scenarios: ten million emulated connections on each rung take most of an hour.
+const DEADLINE_LONG: Duration = Duration::from_secs(90 * 60);
+
+/// How much time scenarios may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What a change is tested with.
+    Usual,
+    /// Ten million connections, a million sources.
+    Long,
+}
+
 /// What all machines share: built and fetched once, then booted with any kernel.
 pub(crate) struct Lab<'a> {
     workspace: &'a Workspace,
@@ -73,11 +85,12 @@ pub(crate) fn test(
     workspace: &Workspace,
     series: &[String],
     filters: &[String],
+    length: Length,
 ) -> Result<Outcome> {
     let (kernels, mut outcome) = fetch_all(workspace, series)?;
     let lab = Lab::prepare(workspace, Purpose::Test, None)?;
     for kernel in &kernels {
-        outcome.add(lab.test(kernel, filters)?);
+        outcome.add(lab.test(kernel, filters, length)?);
     }
     Ok(outcome)
 }
@@ -85,8 +98,11 @@ pub(crate) fn test(
 /// Runs the exactness scenario with another BPF object than the one in ctwatch.
 pub(crate) fn test_rebuilt_object(workspace: &Workspace, object: &Path) -> Result<Outcome> {
     let kernel = fetch_first(workspace, None)?;
-    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?
-        .test(&kernel, &[EXACTNESS.to_owned()])
+    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?.test(
+        &kernel,
+        &[EXACTNESS.to_owned()],
+        Length::Usual,
+    )
 }
 
 /// Fetches kernels, skipping by name those that cannot be had; it is an error if none can.
@@ -172,16 +188,29 @@ impl<'a> Lab<'a> {
     }
 
     /// Runs scenarios on one kernel; a machine without a verdict is one failure, with its reason.
-    pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
+    pub(crate) fn test(
+        &self,
+        kernel: &Kernel,
+        filters: &[String],
+        length: Length,
+    ) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
-        let arguments = self.kernel_arguments("test", filters, &[]);
+        let mut arguments = self.kernel_arguments("test", filters, &[]);
+        let deadline = match length {
+            Length::Usual => DEADLINE,
+            Length::Long => {
+                // The kernel hands it to init as environment.
+                arguments.push_str(" CTWATCH_LONG=1");
+                DEADLINE_LONG
+            }
+        };
         let log = self.workspace.target("vm").join(format!("{}.log", kernel.series));
         let what = if filters.is_empty() { "all scenarios".to_owned() } else { filters.join(", ") };
         process::say(format!("kernel {}: {what}", kernel.release));
         let start = Instant::now();
         let machine =
             Machine { kernel: &kernel.image, initramfs: &initramfs, arguments, clock: Clock::Time };
-        let found = self.qemu.test(&machine, &log, DEADLINE, show_test)?;
+        let found = self.qemu.test(&machine, &log, deadline, show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),

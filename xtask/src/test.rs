@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo;
-use crate::lab::{self, Lab};
+use crate::lab::{self, Lab, Length};
 use crate::libtest;
 use crate::outcome::Outcome;
 use crate::packages::{self, Distribution};
@@ -20,6 +20,9 @@ const PROGRAMS: [(&str, &str); 3] =
 
 /// The scenarios that prove the numbers: of what comes and goes, and of what is refused.
 const EXACT: [&str; 2] = [lab::EXACTNESS, "table_full"];
+
+/// The scenarios that have a long form.
+const LONG: [&str; 2] = ["soak", "many_sources"];
 
 /// How much is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +100,10 @@ fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
             Extent::Usual if position > 0 => EXACT.map(str::to_owned).to_vec(),
             Extent::Usual | Extent::All => Vec::new(),
         };
-        outcome.add(lab.test(kernel, &filters)?);
+        outcome.add(lab.test(kernel, &filters, Length::Usual)?);
+    }
+    if let (Extent::All, Some(first)) = (extent, kernels.first()) {
+        outcome.add(lab.test(first, &LONG.map(str::to_owned), Length::Long)?);
     }
     Ok(outcome)
 }

@@ -28,6 +28,7 @@ pub mod kernel_log;
 pub mod namespace;
 pub mod packet;
 mod program;
+pub mod retransmission;
 pub mod service;
 pub mod skip;
 pub mod wait;

@@ -149,7 +149,7 @@ impl Qemu {
         }
         command
             .args(match machine.clock {
-                Clock::Time => ["-accel", "tcg,thread=multi", "-m", "1024"].as_slice(),
+                Clock::Time => ["-accel", "tcg,thread=multi", "-m", "2048"].as_slice(),
                 Clock::Instructions => {
                     &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-m", "3072"]
                 }
