@@ -22,6 +22,7 @@ use super::{
     rows::RowReading,
     seen_by_netlink::SeenByNetlink,
     snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table, WitnessTotals},
+    source::QuickHash,
     suppressed::{Ending, Suppressed},
 };
 
@@ -210,7 +211,7 @@ impl Aggregator {
     }
 
     fn counted_in_kernel(&self) -> Vec<SourceNumbers> {
-        let mut keys: HashSet<&SourceKey> =
+        let mut keys: HashSet<&SourceKey, QuickHash> =
             self.after.rows.keys().filter(|key| key.netns == self.netns).collect();
         keys.extend(self.baseline.sources());
         keys.extend(self.released.keys());

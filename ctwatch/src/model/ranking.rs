@@ -8,6 +8,7 @@ use super::{
     limits::{Limits, SortBy},
     moment::Moment,
     snapshot::SourceNumbers,
+    source::QuickHash,
 };
 
 /// What the next interval has to know of this one.
@@ -18,7 +19,7 @@ pub struct Previous {
     /// Entries in the table then.
     pub entries: u64,
     /// Entries made and packets refused until then, by source; `None` for what belongs to nobody.
-    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
+    pub counts: HashMap<Option<SourceKey>, (u64, u64), QuickHash>,
 }
 
 /// The listed sources, and the counts of all.
@@ -27,7 +28,7 @@ pub struct Ranked {
     /// The numbers of the listed sources, in order.
     pub numbers: Vec<SourceNumbers>,
     /// See [`Previous::counts`].
-    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
+    pub counts: HashMap<Option<SourceKey>, (u64, u64), QuickHash>,
 }
 
 /// Orders the rows and splits them into those that are listed and the sum of the others; the third value is
@@ -39,7 +40,7 @@ pub fn rank(
     previous: Option<&Previous>,
     interval_s: f64,
 ) -> (Ranked, SourceNumbers, SourceNumbers) {
-    let mut counts = HashMap::with_capacity(rows.len());
+    let mut counts = HashMap::with_capacity_and_hasher(rows.len(), QuickHash::default());
     for row in &mut rows {
         let now = (row.new.unwrap_or(0), row.refused.unwrap_or(0));
         let before = previous.and_then(|last| last.counts.get(&row.key)).copied().unwrap_or((0, 0));
@@ -52,7 +53,13 @@ pub fn rank(
     }
     let mut totals = nothing;
     rows.iter().for_each(|row| totals.include(row));
-    rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
+    // Only those that may be listed need an order; what belongs to nobody may be among them, and is not listed.
+    let candidates = limits.listed_sources.saturating_add(1).min(rows.len());
+    if candidates < rows.len() {
+        rows.select_nth_unstable_by(candidates, |a, b| compare(a, b, limits.sort_by));
+    }
+    let (ordered, _) = rows.split_at_mut(candidates);
+    ordered.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
     let mut others = nothing;
     let mut numbers = Vec::with_capacity(limits.listed_sources.min(rows.len()));
     for row in rows {

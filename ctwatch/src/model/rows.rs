@@ -1,16 +1,14 @@
 //! What one reading of the kernel side's memory says.
 
-use std::collections::HashMap;
-
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
-use super::counters::Counters;
+use super::{counters::Counters, source::BySource};
 
 /// All rows that have counted something, and the per-CPU totals, read at about one time.
 #[derive(Clone, Debug, Default)]
 pub struct RowReading {
     /// The counters of each key.
-    pub rows: HashMap<SourceKey, Counters>,
+    pub rows: BySource<Counters>,
     /// What belongs to no source and no namespace.
     pub unattributed: Counters,
     /// The per-CPU totals, summed over the CPUs.

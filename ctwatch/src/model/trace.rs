@@ -12,6 +12,8 @@ use std::{
 
 use ctwatch_common::source::SourceKey;
 
+use super::source::BySource;
+
 /// What tells one entry from another: the tuple of its first packet. Zones are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -46,7 +48,7 @@ pub struct Trace {
 /// anew for each process, and is not hashed again.
 #[derive(Debug, Default)]
 pub struct Listed {
-    held: HashMap<SourceKey, u64, foldhash::fast::RandomState>,
+    held: BySource<u64>,
     hasher: foldhash::quality::RandomState,
     fingerprints: HashSet<u64, BuildHasherDefault<AsItIs>>,
 }
