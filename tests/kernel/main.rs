@@ -16,13 +16,21 @@ mod killed;
 #[cfg(test)]
 mod ladder;
 #[cfg(test)]
+mod loss_on_purpose;
+#[cfg(test)]
+mod many_sources;
+#[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod nesting;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
 mod ranking;
 #[cfg(test)]
 mod reclaim;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod table_full;
 #[cfg(test)]

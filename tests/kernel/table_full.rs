@@ -33,7 +33,7 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     let mut log = KernelLog::from_now().unwrap();
     let (mut watch, first) = watch_on(rung, gateway, &["--top", "1000"]);
     assert_eq!(number(&first.json, "table.limit"), i64::try_from(LIMIT).unwrap());
-    let events = follow_events(rung, gateway);
+    let events = follow_events(rung, gateway, &[]);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
     let before_log = statistics(gateway.gateway()).unwrap();
 
@@ -85,10 +85,11 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     stop(watch).unwrap();
 }
 
-fn follow_events(rung: &str, gateway: &Gateway) -> Ctwatch {
+/// Starts `ctwatch events --json` with `further` arguments, and waits until it sees everything.
+pub(crate) fn follow_events(rung: &str, gateway: &Gateway, further: &[&str]) -> Ctwatch {
     // It prints nothing until something is refused: the probes it attaches are seen by their effect on the kernel.
     let before = probes();
-    let events = start_attached(gateway, rung, &["events", "--json"], &[]);
+    let events = start_attached(gateway, rung, &["events", "--json"], further);
     wait::until(wait::PATIENCE, "the probes of `ctwatch events`", || {
         Ok((probes() >= before + 3).then_some(()))
     })
