@@ -6,9 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::{
+    conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
     model::limits::SortBy,
-    probe::{attach::Ceiling, object::SOURCES_DEFAULT},
+    probe::{
+        attach::Ceiling,
+        object::{RING_BYTES_DEFAULT, SOURCES_DEFAULT},
+    },
 };
 
 /// Who fills the connection-tracking table of this machine, live.
@@ -138,6 +142,12 @@ pub struct LookArguments {
     /// Sources counted one by one; beyond them prefixes are counted. 290 bytes of kernel memory each
     #[arg(long, value_name = "N", default_value_t = SOURCES_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_sources: u32,
+    /// Bytes of the ring buffer that events come through; one too small loses some, and says so
+    #[arg(long, value_name = "BYTES", default_value_t = RING_BYTES_DEFAULT, value_parser = ring_bytes, hide = true)]
+    pub ring_bytes: u32,
+    /// Bytes that ctnetlink's events may wait in; too few lose some, and it is said
+    #[arg(long, value_name = "BYTES", default_value_t = RECEIVE_BUFFER_BYTES_DEFAULT, hide = true)]
+    pub netlink_buffer_bytes: usize,
     /// A BPF object to use instead of the built-in one
     #[arg(long, value_name = "FILE", hide = true)]
     pub bpf_object: Option<PathBuf>,
@@ -238,6 +248,15 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What the kernel takes as the size of a ring buffer (kernel/bpf/ringbuf.c, ringbuf_map_alloc).
+fn ring_bytes(text: &str) -> Result<u32, String> {
+    let wrong = "a ring buffer has a power of two from 4096 to 268435456 bytes";
+    text.parse()
+        .ok()
+        .filter(|bytes: &u32| bytes.is_power_of_two() && (4096..=1 << 28).contains(bytes))
+        .ok_or_else(|| wrong.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -257,6 +276,14 @@ mod tests {
         assert!(network("10.0.1.2/24").unwrap_err().contains("10.0.1.0/24"));
         for wrong in ["10.0.1", "10.0.0.0/33", "gateway", ""] {
             assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_ring_is_pages_in_a_power_of_two() {
+        assert_eq!(ring_bytes("4096"), Ok(4096));
+        for wrong in ["0", "2048", "12288", "4294967296", "many"] {
+            assert!(ring_bytes(wrong).is_err(), "{wrong}");
         }
     }
 

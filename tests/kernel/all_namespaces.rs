@@ -94,7 +94,7 @@ fn all_namespaces_have_their_own_events() {
     let _limit = GlobalSetting::limit(200).unwrap();
     // One of them tracks something when the events begin.
     FlowPlan::udp(ip("10.0.1.2"), 100).send(first.client()).unwrap();
-    let mut events = follow_events(&rung(), "all");
+    let mut events = follow_events(&rung(), "all", &[]);
     FlowPlan::udp(ip("10.0.1.2"), 800).starting_at(100).send(first.client()).unwrap();
     next_of(&mut events, &first);
     FlowPlan::udp(ip("10.0.1.3"), 700).send(second.client()).unwrap();

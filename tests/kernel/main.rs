@@ -32,7 +32,13 @@ mod killed;
 #[cfg(test)]
 mod ladder;
 #[cfg(test)]
+mod loss_on_purpose;
+#[cfg(test)]
+mod many_sources;
+#[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod nesting;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
@@ -41,6 +47,8 @@ mod prototypes;
 mod ranking;
 #[cfg(test)]
 mod reclaim;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod spoofed_flood;
 #[cfg(test)]

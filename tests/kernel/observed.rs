@@ -64,6 +64,19 @@ pub(crate) fn ctwatch() -> PathBuf {
 /// The environment variable that names the one rung to test.
 const ATTACH: &str = "CTWATCH_ATTACH";
 
+/// Whether scenarios may take as long as they need (`cargo xtask test --all`).
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("CTWATCH_LONG").is_some()
+}
+
+/// What ctwatch has of the machine's memory now, in kB, the rows that it shares with the kernel included (`VmRSS`,
+/// Documentation/filesystems/proc.rst).
+pub(crate) fn resident_kb(watch: &Ctwatch) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", watch.id())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// The rungs of hooks that this kernel has, the highest first; or the one that the lab is to test.
 pub(crate) fn rungs() -> Vec<String> {
     let forced = std::env::var(ATTACH).ok();

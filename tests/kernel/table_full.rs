@@ -33,7 +33,7 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     let mut log = KernelLog::from_now().unwrap();
     let (mut watch, first) = watch_on(rung, gateway, &["--top", "1000"]);
     assert_eq!(number(&first.json, "table.limit"), i64::try_from(LIMIT).unwrap());
-    let events = follow_events(rung, gateway.gateway().name());
+    let events = follow_events(rung, gateway.gateway().name(), &[]);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
     let before_log = statistics(gateway.gateway()).unwrap();
 
@@ -85,11 +85,11 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     stop(watch).unwrap();
 }
 
-/// Starts `ctwatch events` and waits until it sees what happens.
-pub(crate) fn follow_events(rung: &str, netns: &str) -> Ctwatch {
+/// Starts `ctwatch events --json` with `further` arguments, and waits until it sees everything.
+pub(crate) fn follow_events(rung: &str, netns: &str, further: &[&str]) -> Ctwatch {
     // It prints nothing until something is refused: the probes it attaches are seen by their effect on the kernel.
     let before = probes();
-    let events = start_in(netns, rung, &["events", "--json"], &[]);
+    let events = start_in(netns, rung, &["events", "--json"], further);
     wait::until(wait::PATIENCE, "the probes of `ctwatch events`", || {
         Ok((probes() >= before + 3).then_some(()))
     })

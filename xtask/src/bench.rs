@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what watching a gateway costs, in instructions of a virtual machine; the measuring itself is the lab's.
 
+mod baseline;
+mod flat;
 mod measurement;
 mod table;
 
@@ -28,6 +30,10 @@ pub(crate) enum Extent {
     Quick,
     /// Each hook of ctwatch's by itself.
     Hooks,
+    /// Whether it costs the same with a million sources.
+    Flat,
+    /// Reading a table of a million entries once.
+    Baseline,
 }
 
 /// Boots the machine, measures, and prints tables.
@@ -43,7 +49,7 @@ pub(crate) fn run(
     let kernel = lab::fetch_first(workspace, series)?;
     let mut left_out = Vec::new();
     let peers = match extent {
-        Extent::Quick | Extent::Hooks => None,
+        Extent::Quick | Extent::Hooks | Extent::Flat | Extent::Baseline => None,
         Extent::Usual => programs::fetch_peers(workspace)
             .map_err(|error| {
                 process::say(format!("left out: {error:#}"));
@@ -57,12 +63,18 @@ pub(crate) fn run(
         Extent::Usual => &["--repeats", "5", "--extent", "with-peers"],
         Extent::Quick => &["--repeats", "2", "--extent", "ctwatch-only"],
         Extent::Hooks => &["--extent", "hooks"],
+        Extent::Flat => &["--repeats", "2", "--extent", "flat"],
+        Extent::Baseline => &["--repeats", "3", "--extent", "baseline"],
     };
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
     let console = lab.bench(&kernel, &arguments, DEADLINE, show)?;
     let mut results = Results::parse(&console)?;
     results.left_out.extend(left_out);
-    process::print(table::markdown(&results, &kernel.release));
+    process::print(match extent {
+        Extent::Usual | Extent::Quick | Extent::Hooks => table::markdown(&results, &kernel.release),
+        Extent::Flat => flat::markdown(&results, &kernel.release),
+        Extent::Baseline => baseline::markdown(&results, &kernel.release),
+    });
     process::say(format!("measuring took {} s", start.elapsed().as_secs()));
     Ok(())
 }

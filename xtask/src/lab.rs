@@ -53,7 +53,6 @@ pub(crate) struct Lab<'a> {
     ours: Ours,
     programs: Programs,
     qemu: Qemu,
-    scale: Scale,
 }
 
 /// What to boot a machine for.
@@ -97,11 +96,12 @@ pub(crate) fn test(
     workspace: &Workspace,
     series: &[String],
     filters: &[String],
+    scale: Scale,
 ) -> Result<Outcome> {
     let (kernels, mut outcome) = fetch_all(workspace, series)?;
     let lab = Lab::prepare(workspace, Purpose::Test, None)?;
     for kernel in &kernels {
-        outcome.add(lab.test(kernel, filters)?);
+        outcome.add(lab.test(kernel, filters, scale)?);
     }
     Ok(outcome)
 }
@@ -109,8 +109,11 @@ pub(crate) fn test(
 /// Runs the exactness scenario with another BPF object than the one in ctwatch.
 pub(crate) fn test_rebuilt_object(workspace: &Workspace, object: &Path) -> Result<Outcome> {
     let kernel = fetch_first(workspace, None)?;
-    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?
-        .test(&kernel, &[EXACTNESS.to_owned()])
+    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?.test(
+        &kernel,
+        &[EXACTNESS.to_owned()],
+        Scale::Usual,
+    )
 }
 
 /// Fetches kernels, skipping by name those that cannot be had; it is an error if none can.
@@ -137,8 +140,8 @@ pub(crate) fn fetch_all(
 
 impl<'a> Lab<'a> {
     /// Everything for testing.
-    pub(crate) fn for_tests(workspace: &'a Workspace, scale: Scale) -> Result<Self> {
-        Ok(Self { scale, ..Self::prepare(workspace, Purpose::Test, None)? })
+    pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
+        Self::prepare(workspace, Purpose::Test, None)
     }
 
     /// Everything for the benchmark, and other people's programs that ctwatch is compared with.
@@ -192,31 +195,46 @@ impl<'a> Lab<'a> {
             ours: Ours { ctwatch, lab, kernel_tests, bpf_object },
             programs,
             qemu,
-            scale: Scale::Usual,
         })
     }
 
     /// Runs scenarios on one kernel, those that need two processors on another machine.
-    pub(crate) fn test(&self, kernel: &Kernel, filters: &[String]) -> Result<Outcome> {
+    pub(crate) fn test(
+        &self,
+        kernel: &Kernel,
+        filters: &[String],
+        scale: Scale,
+    ) -> Result<Outcome> {
         let (two, one): (Vec<String>, Vec<String>) =
             filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
         let mut outcome = Outcome::default();
         if filters.is_empty() || !one.is_empty() {
             let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
-            outcome.add(self.boot(kernel, Processors::One, &[one, others.to_vec()].concat())?);
+            outcome.add(self.boot(
+                kernel,
+                Processors::One,
+                &[one, others.to_vec()].concat(),
+                scale,
+            )?);
         }
         if filters.is_empty() || !two.is_empty() {
             let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            outcome.add(self.boot(kernel, Processors::Two, &two)?);
+            outcome.add(self.boot(kernel, Processors::Two, &two, scale)?);
         }
         Ok(outcome)
     }
 
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
-    fn boot(&self, kernel: &Kernel, processors: Processors, filters: &[String]) -> Result<Outcome> {
+    fn boot(
+        &self,
+        kernel: &Kernel,
+        processors: Processors,
+        filters: &[String],
+        scale: Scale,
+    ) -> Result<Outcome> {
         let initramfs = self.initramfs(kernel, Purpose::Test)?;
         let mut arguments = self.kernel_arguments("test", filters, &[]);
-        if self.scale == Scale::Long {
+        if scale == Scale::Long {
             arguments = format!("{arguments} {LONG}");
         }
         let name = match processors {
@@ -233,7 +251,7 @@ impl<'a> Lab<'a> {
             clock: Clock::Time,
             processors,
         };
-        let found = self.qemu.test(&machine, &log, self.scale.deadline(), show_test)?;
+        let found = self.qemu.test(&machine, &log, scale.deadline(), show_test)?;
         let outcome = match found {
             Ok(outcome) => outcome,
             Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::lab::Scale;
 use crate::outcome::Outcome;
 use crate::run::NoPrivilege;
 use crate::test::Extent;
@@ -69,11 +70,17 @@ enum Task {
     /// Measure what watching a gateway costs, and print it as a Markdown table
     Bench {
         /// Two repeats, and ctwatch alone
-        #[arg(long, conflicts_with = "hooks")]
+        #[arg(long, group = "extent")]
         quick: bool,
         /// What each hook of ctwatch's takes by itself, instead
-        #[arg(long)]
+        #[arg(long, group = "extent")]
         hooks: bool,
+        /// Whether it costs the same from ten sources to a million, instead
+        #[arg(long, group = "extent")]
+        flat: bool,
+        /// Reading a table of a million entries beside `conntrack -L`, instead
+        #[arg(long, group = "extent")]
+        baseline: bool,
         /// The kernel to measure on, for instance 6.12
         #[arg(long)]
         kernel: Option<String>,
@@ -103,6 +110,9 @@ enum LabTask {
         /// The kernels to run them on, for instance 6.1 6.12
         #[arg(long, num_args = 1..)]
         kernel: Vec<String>,
+        /// Let scenarios take as long as they need: ten million connections, a million sources
+        #[arg(long)]
+        long: bool,
         /// Run only scenarios whose names contain one of these
         filters: Vec<String>,
     },
@@ -130,26 +140,32 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
         Task::Lab { task: None, kernel, arguments } => {
             lab::show(workspace, kernel.as_deref(), &arguments).map(|()| ExitCode::SUCCESS)
         }
-        Task::Lab { task: Some(LabTask::Test { kernel, filters }), .. } => {
+        Task::Lab { task: Some(LabTask::Test { kernel, long, filters }), .. } => {
             // `--kernel 6.1 6.12 exactness`: what does not begin like a version is a filter.
             let (kernel, more): (Vec<String>, Vec<String>) =
                 kernel.into_iter().partition(|word| vm::kernel::is_series(word));
             let filters = [more, filters].concat();
             let first = vm::kernel::usual_series().first().map(|series| (*series).to_owned());
             let series = if kernel.is_empty() { first.into_iter().collect() } else { kernel };
-            Ok(report(&lab::test(workspace, &series, &filters)?))
+            let scale = if long { Scale::Long } else { Scale::Usual };
+            Ok(report(&lab::test(workspace, &series, &filters, scale)?))
         }
         Task::Test { all } => {
             let extent = if all { Extent::All } else { Extent::Usual };
             Ok(report(&test::run(workspace, extent)?))
         }
         Task::Deny => deny::check(workspace).map(|()| ExitCode::SUCCESS),
-        Task::Bench { quick, hooks, kernel, object } => {
-            let extent = match (quick, hooks) {
-                (_, true) => bench::Extent::Hooks,
-                (true, false) => bench::Extent::Quick,
-                (false, false) => bench::Extent::Usual,
-            };
+        Task::Bench { quick, hooks, flat, baseline, kernel, object } => {
+            let chosen = [
+                (quick, bench::Extent::Quick),
+                (hooks, bench::Extent::Hooks),
+                (flat, bench::Extent::Flat),
+                (baseline, bench::Extent::Baseline),
+            ];
+            let extent = chosen
+                .into_iter()
+                .find_map(|(chosen, extent)| chosen.then_some(extent))
+                .unwrap_or(bench::Extent::Usual);
             bench::run(workspace, extent, kernel.as_deref(), object).map(|()| ExitCode::SUCCESS)
         }
         Task::Dist => {

@@ -22,6 +22,9 @@ const PROGRAMS: [(&str, &str); 3] =
 /// what is missed.
 const EXACT: [&str; 4] = [lab::EXACTNESS, "table_full", "identities", lab::TWO_PROCESSORS];
 
+/// The scenarios that have a long form.
+const LONG: [&str; 2] = ["soak", "many_sources"];
+
 /// How much is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -92,19 +95,16 @@ fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
     let series: Vec<String> =
         kernel::usual_series().iter().map(|series| (*series).to_owned()).collect();
     let (kernels, mut outcome) = lab::fetch_all(workspace, &series)?;
-    let lab = Lab::for_tests(
-        workspace,
-        match extent {
-            Extent::Usual => Scale::Usual,
-            Extent::All => Scale::Long,
-        },
-    )?;
+    let lab = Lab::for_tests(workspace)?;
     for (position, kernel) in kernels.iter().enumerate() {
         let filters = match extent {
             Extent::Usual if position > 0 => EXACT.map(str::to_owned).to_vec(),
             Extent::Usual | Extent::All => Vec::new(),
         };
-        outcome.add(lab.test(kernel, &filters)?);
+        outcome.add(lab.test(kernel, &filters, Scale::Usual)?);
+    }
+    if let (Extent::All, Some(first)) = (extent, kernels.first()) {
+        outcome.add(lab.test(first, &LONG.map(str::to_owned), Scale::Long)?);
     }
     Ok(outcome)
 }

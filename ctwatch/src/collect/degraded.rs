@@ -35,15 +35,21 @@ const WATCH_FROM_UTILIZATION: f64 = 0.8;
 pub(super) struct Degraded {
     drops: Option<DropsWatched>,
     reasons: Vec<String>,
+    netlink_buffer_bytes: usize,
     attached_at_wall_ns: i128,
     is_first_census_begun: bool,
 }
 
 impl Degraded {
-    /// `reasons` are why nothing better could be had.
-    pub(super) fn new(drops: Option<DropsWatched>, reasons: Vec<String>) -> Self {
+    /// `reasons` are why nothing better could be had, and in so many bytes ctnetlink's events wait.
+    pub(super) fn new(
+        drops: Option<DropsWatched>,
+        reasons: Vec<String>,
+        netlink_buffer_bytes: usize,
+    ) -> Self {
         let attached_at_wall_ns = clock::now().wall_ns;
-        Self { drops, reasons, attached_at_wall_ns, is_first_census_begun: false }
+        let is_first_census_begun = false;
+        Self { drops, reasons, netlink_buffer_bytes, attached_at_wall_ns, is_first_census_begun }
     }
 
     /// Opens what can be opened of a namespace; the mode says what is missing.
@@ -72,7 +78,7 @@ impl Degraded {
             }
         };
         let mut alloc = Rung::None;
-        let following = match Following::open_in(namespace) {
+        let following = match Following::open_in(namespace, self.netlink_buffer_bytes) {
             Ok(following) => {
                 alloc = Rung::Netlink;
                 degraded.push(format!(

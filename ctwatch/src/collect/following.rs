@@ -31,16 +31,19 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Begins.
+    /// Begins; events wait in `buffer_bytes`.
     ///
     /// # Errors
     ///
     /// See [`ConntrackSocketError`].
-    pub(super) fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
+    pub(super) fn open_in(
+        namespace: &NetworkNamespace,
+        buffer_bytes: usize,
+    ) -> Result<Self, ConntrackSocketError> {
         let now = Instant::now();
         Ok(Self {
             netns: namespace.inode(),
-            socket: EventSocket::open_in(namespace)?,
+            socket: EventSocket::open_in(namespace, buffer_bytes)?,
             next: now + TAKE_INTERVAL,
             second: Second { began: now, events: 0 },
         })

@@ -1,7 +1,7 @@
 //! The namespaces that are looked at, and what becomes of rows, events and losses that are one of theirs, all of
 //! theirs or nobody's. It does not know how any of these come about.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use ctwatch_common::{
     row::{Row, Tier},
@@ -12,8 +12,13 @@ use tokio::time::Instant;
 
 use super::{following::Following, tracked::Tracked};
 use crate::model::{
-    counters::Counters, departed::Departed, event::Event, loss::Hop, observation::Observation,
-    rows::RowReading, source,
+    counters::Counters,
+    departed::Departed,
+    event::Event,
+    loss::Hop,
+    observation::Observation,
+    rows::RowReading,
+    source::{self, BySource},
 };
 
 /// The namespaces that are looked at.
@@ -226,7 +231,7 @@ impl Roster {
     }
 
     /// A reading for each namespace, in their order, and the rows of others.
-    fn parts(&self, rows: RowReading) -> (Vec<RowReading>, HashMap<SourceKey, Counters>) {
+    fn parts(&self, rows: RowReading) -> (Vec<RowReading>, BySource<Counters>) {
         let namespaces: Vec<u32> = self.tracked.iter().map(|tracked| tracked.netns).collect();
         let (mut parts, others) = rows.divide(&namespaces);
         let mut everywhere = self.released_elsewhere;

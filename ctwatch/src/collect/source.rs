@@ -41,7 +41,8 @@ impl Source {
         if matches!(options.ceiling, Ceiling::Fexit | Ceiling::Kprobe) {
             return Err(CollectError::NotHooked(reasons.join("; ")));
         }
-        Ok(Self::Degraded(Box::new(Degraded::new(drops, reasons))))
+        let netlink_buffer_bytes = options.netlink_buffer_bytes;
+        Ok(Self::Degraded(Box::new(Degraded::new(drops, reasons, netlink_buffer_bytes))))
     }
 
     /// Opens what there is to look into a namespace.

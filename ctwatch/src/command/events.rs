@@ -46,6 +46,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     let Some(mut look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let mut report = ModeReport::default();
+    let mut lost = 0;
     let mut stopping = false;
     loop {
         let snapshot = tokio::select! {
@@ -66,6 +67,7 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
             },
         };
         report.tell(&snapshot);
+        tell_lost(&snapshot, &mut lost);
         let lines = rendered(&snapshot, arguments);
         if lines.is_empty() {
             continue;
@@ -82,6 +84,18 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
                 look.stop();
             }
         }
+    }
+}
+
+/// Says on standard error what is in no line, whenever it has become more.
+fn tell_lost(snapshot: &Snapshot, told: &mut u64) {
+    let ring_full = snapshot.loss.ring_full.unwrap_or(0);
+    let events_dropped = snapshot.loss.events_dropped;
+    if ring_full + events_dropped > *told {
+        *told = ring_full + events_dropped;
+        look::say(&format!(
+            "refusals that are in no line so far: {ring_full} found the ring buffer full (ring_full), and {events_dropped} were too many at once (events_dropped)"
+        ));
     }
 }
 

@@ -152,7 +152,11 @@ impl Look {
         }
         let attach = AttachOptions {
             ceiling: arguments.attach.into(),
-            sizes: Sizes::for_sources(arguments.max_sources),
+            sizes: Sizes {
+                ring_bytes: arguments.ring_bytes,
+                ..Sizes::for_sources(arguments.max_sources)
+            },
+            netlink_buffer_bytes: arguments.netlink_buffer_bytes,
             object: arguments.bpf_object.clone(),
         };
         let mut look = Self {

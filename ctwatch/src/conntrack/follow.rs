@@ -20,7 +20,7 @@ const GROUP_NEW: u32 = 1;
 const GROUP_DESTROY: u32 = 3;
 /// Room for 13 000 events, measured; twice what the rate up to which events are worth their cost brings in
 /// a second.
-const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+pub const RECEIVE_BUFFER_BYTES_DEFAULT: usize = 8 << 20;
 /// An event is a datagram of its own, of some 200 bytes.
 const DATAGRAM_BYTES: usize = 16 * 1024;
 /// So many datagrams are taken at once, so that no flood keeps the caller from its other work.
@@ -57,7 +57,8 @@ pub struct EventSocket {
 }
 
 impl EventSocket {
-    /// Opens a socket in a namespace and joins the events; it stays bound to the namespace.
+    /// Opens a socket in a namespace and joins the events, which wait in `buffer_bytes` of the kernel's memory; it stays
+    /// bound to the namespace.
     ///
     /// Where `nf_conntrack_events` is 2, its default since 5.19, entries older than the first listener of
     /// the namespace send no event when they end.
@@ -65,9 +66,12 @@ impl EventSocket {
     /// # Errors
     ///
     /// See [`ConntrackSocketError`].
-    pub fn open_in(namespace: &NetworkNamespace) -> Result<Self, ConntrackSocketError> {
+    pub fn open_in(
+        namespace: &NetworkNamespace,
+        buffer_bytes: usize,
+    ) -> Result<Self, ConntrackSocketError> {
         let socket = ConntrackSocket::open_in(namespace)?;
-        join(&socket.socket).map_err(ConntrackSocketError::open)?;
+        join(&socket.socket, buffer_bytes).map_err(ConntrackSocketError::open)?;
         Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
@@ -113,11 +117,11 @@ impl EventSocket {
     }
 }
 
-fn join(socket: &Socket) -> io::Result<()> {
+fn join(socket: &Socket, buffer_bytes: usize) -> io::Result<()> {
     socket.set_non_blocking(true)?;
     // Without CAP_NET_ADMIN the size is what net.core.rmem_max permits.
-    if set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER_BYTES).is_err() {
-        set_socket_recv_buffer_size(socket, RECEIVE_BUFFER_BYTES)?;
+    if set_socket_recv_buffer_size_force(socket, buffer_bytes).is_err() {
+        set_socket_recv_buffer_size(socket, buffer_bytes)?;
     }
     socket.add_membership(GROUP_NEW)?;
     socket.add_membership(GROUP_DESTROY)

@@ -29,12 +29,14 @@ pub struct Baseline {
     held_before: HashMap<SourceKey, i64>,
     unsettled: HashSet<SourceKey>,
     doubted: bool,
+    /// Whether there was an answer for every source, so that one that is not listed held nothing.
+    is_known: bool,
 }
 
 impl Baseline {
     /// What is known exactly, source by source.
     pub fn exactly(held_before: HashMap<SourceKey, i64>) -> Self {
-        Self { held_before, ..Self::default() }
+        Self { held_before, is_known: true, ..Self::default() }
     }
 
     /// Takes in a dump of the namespace `netns`.
@@ -56,6 +58,7 @@ impl Baseline {
             self.settle(key, estimate, churn);
         }
         self.doubted = false;
+        self.is_known = true;
     }
 
     /// Takes in that what is known may be wrong by now: a dump that does not find a source quiet leaves it
@@ -115,7 +118,9 @@ impl Baseline {
         let current = self.held_before(&key);
         if churn == 0 {
             self.unsettled.remove(&key);
-        } else if self.held_before.contains_key(&key) && (estimate - current).abs() <= churn {
+        } else if (self.is_known || self.held_before.contains_key(&key))
+            && (estimate - current).abs() <= churn
+        {
             // What is known already is within what this dump can tell.
             if self.doubted {
                 self.unsettled.insert(key);
@@ -198,6 +203,19 @@ mod tests {
         );
         baseline.reconcile(NETNS, &busy);
         assert_eq!(baseline.held_before(&client(1)), 10);
+        assert!(!baseline.is_unsettled());
+    }
+
+    #[test]
+    fn a_busy_dump_invents_nothing_for_a_source_that_held_nothing() {
+        let mut baseline = Baseline::exactly(HashMap::new());
+        let busy = census(
+            &[(client(1), 30)],
+            reading(&[(client(1), 40, 0)]),
+            reading(&[(client(1), 40, 40)]),
+        );
+        baseline.reconcile(NETNS, &busy);
+        assert_eq!(baseline.held_before(&client(1)), 0);
         assert!(!baseline.is_unsettled());
     }
 

@@ -1,11 +1,11 @@
 //! What the rows of namespaces that are gone have counted. The kernel gives the number of such a namespace to a new one,
 //! which must not be charged with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use ctwatch_common::source::SourceKey;
 
-use super::{counters::Counters, rows::RowReading};
+use super::{counters::Counters, rows::RowReading, source::BySource};
 
 /// The namespaces that are gone, as far as they have left something.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Departed {
     /// Those that have left rows, and whose number is nobody else's yet.
     numbers: HashSet<u32>,
     /// What rows will have counted of them in the end.
-    counted: HashMap<SourceKey, Counters>,
+    counted: BySource<Counters>,
 }
 
 impl Departed {
@@ -74,7 +74,7 @@ impl Departed {
     }
 
     /// Forgets those of which there is no row any more; `rows` are those of nobody who is looked at.
-    pub fn forget(&mut self, rows: &HashMap<SourceKey, Counters>) {
+    pub fn forget(&mut self, rows: &BySource<Counters>) {
         if self.numbers.is_empty() {
             return;
         }
@@ -154,7 +154,7 @@ mod tests {
         let mut departed = departed(&[(client(1), 10, 0, 10)]);
         departed.forget(&reading(&[(client(1), 10, 9)]).rows);
         assert!(departed.has(NETNS));
-        departed.forget(&HashMap::new());
+        departed.forget(&BySource::default());
         assert!(departed.is_empty() && !departed.shares(&client(1)));
     }
 }

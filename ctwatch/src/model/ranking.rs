@@ -8,7 +8,7 @@ use super::{
     limits::{Limits, SortBy},
     moment::Moment,
     snapshot::SourceNumbers,
-    source,
+    source::QuickHash,
 };
 
 /// What the next interval has to know of this one.
@@ -19,7 +19,7 @@ pub struct Previous {
     /// Entries in the table then.
     pub entries: u64,
     /// Entries made and packets refused until then, by source; `None` for what belongs to nobody.
-    pub counts: HashMap<Option<SourceKey>, (u64, u64)>,
+    pub counts: HashMap<Option<SourceKey>, (u64, u64), QuickHash>,
 }
 
 /// Writes the rates of the interval into the rows, and returns the counts that they come from, see
@@ -28,8 +28,8 @@ pub fn rates(
     rows: &mut [SourceNumbers],
     previous: Option<&Previous>,
     interval_s: f64,
-) -> HashMap<Option<SourceKey>, (u64, u64)> {
-    let mut counts = HashMap::with_capacity(rows.len());
+) -> HashMap<Option<SourceKey>, (u64, u64), QuickHash> {
+    let mut counts = HashMap::with_capacity_and_hasher(rows.len(), QuickHash::default());
     for row in rows {
         let now = (row.new.unwrap_or(0), row.refused.unwrap_or(0));
         let before = previous.and_then(|last| last.counts.get(&row.key)).copied().unwrap_or((0, 0));
@@ -53,17 +53,17 @@ pub fn rank(
 ) -> (Vec<SourceNumbers>, SourceNumbers, SourceNumbers) {
     let mut totals = nothing;
     rows.iter().for_each(|row| totals.include(row));
-    rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
     let mut others = nothing;
-    let mut numbers = Vec::with_capacity(limits.listed_sources.min(rows.len()));
-    for row in rows {
-        if numbers.len() < limits.listed_sources && row.key.is_some() && may_be_listed(&row) {
-            numbers.push(row);
-        } else {
-            others.include(&row);
-        }
+    rows.extract_if(.., |row| row.key.is_none() || !may_be_listed(row))
+        .for_each(|row| others.include(&row));
+    // Only those that are listed need an order.
+    let listed = limits.listed_sources.min(rows.len());
+    if listed < rows.len() {
+        rows.select_nth_unstable_by(listed, |a, b| compare(a, b, limits.sort_by));
     }
-    (numbers, others, totals)
+    rows.drain(listed..).for_each(|row| others.include(&row));
+    rows.sort_unstable_by(|a, b| compare(a, b, limits.sort_by));
+    (rows, others, totals)
 }
 
 fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
@@ -84,15 +84,11 @@ fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
             .then(by_rate),
     };
     // The rest is only to make the order the same every time.
-    first.then_with(|| b.new.cmp(&a.new)).then_with(|| name(a).cmp(&name(b)))
+    first.then_with(|| b.new.cmp(&a.new)).then_with(|| a.key.cmp(&b.key))
 }
 
 fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(0.0).total_cmp(&a.unwrap_or(0.0))
-}
-
-fn name(row: &SourceNumbers) -> Option<(SourceKey, String)> {
-    row.key.map(|key| (key, source::text(&key)))
 }
 
 impl SourceNumbers {

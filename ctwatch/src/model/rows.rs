@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
 
-use super::{counters::Counters, misses::Missed};
+use super::{counters::Counters, misses::Missed, source::BySource};
 
 /// All rows that have counted something, and the per-CPU totals, read at about one time.
 #[derive(Clone, Debug, Default)]
 pub struct RowReading {
     /// The counters of each key.
-    pub rows: HashMap<SourceKey, Counters>,
+    pub rows: BySource<Counters>,
     /// What belongs to no source and no namespace; boxed, as readings are handed around.
     pub unattributed: Box<Counters>,
     /// The sum over the rows of other namespaces, where these rows are those of one; boxed likewise.
@@ -61,7 +61,7 @@ impl RowReading {
 
     /// Divides a reading of all rows: a part for each of these namespaces, in their order, and the rows of all
     /// others. What is `elsewhere` is left to whoever knows what other namespaces have counted.
-    pub fn divide(mut self, namespaces: &[u32]) -> (Vec<Self>, HashMap<SourceKey, Counters>) {
+    pub fn divide(mut self, namespaces: &[u32]) -> (Vec<Self>, BySource<Counters>) {
         let empty = |netns: &u32| {
             let part = Self {
                 unattributed: self.unattributed.clone(),
@@ -72,7 +72,7 @@ impl RowReading {
             (*netns, part)
         };
         let mut parts: HashMap<u32, Self> = namespaces.iter().map(empty).collect();
-        let mut rest = HashMap::new();
+        let mut rest = BySource::default();
         if let [netns] = namespaces {
             // Nearly all rows stay where they are.
             rest = self.rows.extract_if(|key, _| key.netns != *netns).collect();

@@ -1,12 +1,20 @@
 //! How a source is written: an address, a prefix in CIDR form, or `other` for a whole namespace.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ctwatch_common::{
     row::Tier,
     source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey},
 };
 use ipnet::IpNet;
+
+/// A hash that is quick and seeded anew for each process: all sources go through maps many times an interval.
+pub type QuickHash = foldhash::fast::RandomState;
+/// Something for each source.
+pub type BySource<V> = HashMap<SourceKey, V, QuickHash>;
 
 /// The address in `bytes`, which has it as `union nf_inet_addr`: network byte order, IPv4 in the first four.
 /// `None` for a family that is neither IPv4 nor IPv6.

@@ -18,6 +18,8 @@ use super::{
     moment::Moment,
 };
 
+use super::source::BySource;
+
 /// What tells one entry from another: the tuple of its first packet. Zones are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -52,7 +54,7 @@ pub struct Trace {
 /// anew for each process, and is not hashed again.
 #[derive(Debug, Default)]
 pub struct Listed {
-    held: HashMap<SourceKey, u64, foldhash::fast::RandomState>,
+    held: BySource<u64>,
     hasher: foldhash::quality::RandomState,
     fingerprints: HashSet<u64, BuildHasherDefault<AsItIs>>,
     tally: Tally,

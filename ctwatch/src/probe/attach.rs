@@ -41,6 +41,8 @@ pub struct AttachOptions {
     pub ceiling: Ceiling,
     /// Sizes of the maps.
     pub sizes: Sizes,
+    /// Bytes that ctnetlink's events may wait in, where there are no hooks.
+    pub netlink_buffer_bytes: usize,
     /// An object to use instead of the built-in one.
     pub object: Option<PathBuf>,
 }

@@ -32,6 +32,9 @@ pub struct Sizes {
 /// Rows for single sources unless told otherwise: with everything else 38 MB of kernel memory.
 pub const SOURCES_DEFAULT: u32 = 131_072;
 
+/// Bytes of the ring buffer unless told otherwise.
+pub const RING_BYTES_DEFAULT: u32 = 1 << 20;
+
 impl Sizes {
     /// The sizes that go with a number of sources.
     pub fn for_sources(sources: u32) -> Self {
@@ -39,7 +42,7 @@ impl Sizes {
             sources,
             prefixes: (sources / 8).clamp(1024, 65_536),
             namespaces: 256,
-            ring_bytes: 1 << 20,
+            ring_bytes: RING_BYTES_DEFAULT,
             event_interval: Duration::from_millis(100),
         }
     }

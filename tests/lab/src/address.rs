@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   client namespace            gateway namespace                 server namespace
-//!   10.0.0.0/16, fd00:10::/48 ─ clients │ server (masquerade) ─── 192.0.2.1, 2001:db8:2::1 (answers)
+//!   10.0.0.0/9, fd00:10::/48 ── clients │ server (masquerade) ─── 192.0.2.1, 2001:db8:2::1 (answers)
 //!                                                                 198.51.100.0/24, 2001:db8:100::/48 (swallowed)
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Every address in it is the client namespace's own: a flow may come from any of them.
-pub const CLIENTS_V4: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 16);
+/// Every address in it is the client namespace's own: a flow may come from any of them. There are eight million, so that a
+/// million sources find room; the link to the gateway is not among them.
+pub const CLIENTS_V4: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 9);
 /// Every address in it is the client namespace's own: a flow may come from any of them.
 pub const CLIENTS_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, 0), 48);
 /// The server's address: here a service of the lab answers (see [`crate::service`]), and the server's kernel does.

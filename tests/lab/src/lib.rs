@@ -29,6 +29,7 @@ pub mod modules;
 pub mod namespace;
 pub mod packet;
 mod program;
+pub mod retransmission;
 pub mod service;
 pub mod skip;
 pub mod table;

@@ -17,6 +17,8 @@ pub(crate) struct Results {
     pub(crate) left_out: Vec<String>,
     /// What single hooks took.
     pub(crate) hooks: Vec<Hook>,
+    /// The most memory that a process had, in kB, by workload and configuration.
+    pub(crate) peaks_kb: BTreeMap<(String, String), u64>,
     /// By workload, configuration and repeat.
     measurements: BTreeMap<(String, String, u64), Measurement>,
 }
@@ -120,6 +122,11 @@ impl Results {
         let number = |name: &str| -> Result<u64> {
             text(name)?.parse().with_context(|| format!("{name} is no number"))
         };
+        if fields.contains_key("peak_kb") {
+            let key = (text("workload")?, text("configuration")?);
+            self.peaks_kb.insert(key, number("peak_kb")?);
+            return Ok(());
+        }
         if fields.contains_key("hook") {
             self.hooks.push(Hook {
                 name: text("hook")?,

@@ -3,17 +3,19 @@
 use super::measurement::{Least, Results};
 
 /// What everything is compared with.
-const BASE: &str = "none";
+pub(super) const BASE: &str = "none";
 
 /// Workloads in which nothing happens; their unit is a second.
 const IDLE_EMPTY: &str = "idle_empty";
 const IDLE_HELD: &str = "idle_held";
 
 /// How the configurations are called in a table.
-const LABELS: [(&str, &str); 7] = [
+const LABELS: [(&str, &str); 9] = [
     (BASE, "nobody watches"),
     ("ctwatch_fexit", "`ctwatch watch`, fexit"),
     ("ctwatch_kprobe", "`ctwatch watch`, kprobes"),
+    ("ctwatch_fexit_wide", "`ctwatch watch --max-sources 1048576`, fexit"),
+    ("ctwatch_kprobe_wide", "`ctwatch watch --max-sources 1048576`, kprobes"),
     ("ctwatch_netlink", "`ctwatch watch`, degraded (no hooks)"),
     ("conntrack_events", "`conntrack -E` to a file"),
     ("conntrack_list", "`conntrack -L` once a second"),
@@ -143,7 +145,7 @@ fn hooks(results: &Results, release: &str) -> String {
 }
 
 /// Instructions of each unit.
-fn each(instructions: u64, least: &Least) -> i64 {
+pub(super) fn each(instructions: u64, least: &Least) -> i64 {
     signed(instructions) / signed(least.units).max(1)
 }
 
@@ -155,20 +157,20 @@ fn missed(least: &Least) -> String {
     }
 }
 
-fn with_share(part: i64, whole: i64) -> String {
+pub(super) fn with_share(part: i64, whole: i64) -> String {
     let per_mille = part * 1000 / whole.max(1);
     let sign = if per_mille < 0 { "-" } else { "" };
     let per_mille = per_mille.abs();
     format!("{} ({sign}{}.{} %)", grouped(part), per_mille / 10, per_mille % 10)
 }
 
-fn label(configuration: &str) -> &str {
+pub(super) fn label(configuration: &str) -> &str {
     let known = LABELS.iter().find(|(name, _)| *name == configuration);
     known.map_or(configuration, |(_, label)| label)
 }
 
 /// The number with a space between each three digits.
-fn grouped(number: i64) -> String {
+pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -181,7 +183,7 @@ fn grouped(number: i64) -> String {
 }
 
 /// No count of instructions comes near the end of either type.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

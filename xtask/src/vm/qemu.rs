@@ -161,7 +161,7 @@ impl Qemu {
         command
             .args(match (machine.clock, machine.processors) {
                 (Clock::Time, Processors::One) => {
-                    ["-accel", "tcg,thread=multi", "-m", "1024"].as_slice()
+                    ["-accel", "tcg,thread=multi", "-m", "2048"].as_slice()
                 }
                 (Clock::Time, Processors::Two) => &["-accel", "tcg,thread=single", "-m", "1024"],
                 (Clock::Instructions, _) => {

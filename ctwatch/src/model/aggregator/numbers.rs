@@ -9,12 +9,12 @@ use crate::model::{
     counters::Counters,
     mode::{Confirm, Rung},
     snapshot::SourceNumbers,
-    source,
+    source::{self, QuickHash},
 };
 
 impl Aggregator {
     pub(super) fn counted_in_kernel(&self) -> Vec<SourceNumbers> {
-        let mut keys: HashSet<&SourceKey> =
+        let mut keys: HashSet<&SourceKey, QuickHash> =
             self.after.rows.keys().filter(|key| key.netns == self.netns).collect();
         keys.extend(self.baseline.sources());
         keys.extend(self.released.keys());

@@ -117,7 +117,10 @@ impl Agent {
     }
 
     /// Interrupts it, and kills what does not care: a shell in a loop, say.
-    fn end(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(super) fn end(mut self) -> Result<()> {
         let process = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         let process = process.context("a child has a process id")?;
         // It may have ended by itself.

@@ -30,12 +30,12 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
     {
         report.say(&format!("hooks of {}", configuration.name));
         if let Some(agent) = Agent::start(configuration, lab.gateway())? {
-            counted("connections", &agent, report, || lab.connections(Some(&agent)).map(drop))?;
+            counted("connections", report, || lab.connections(Some(&agent)).map(drop))?;
             agent.stop()?;
         }
         let refused_lab = RefusedLab::fill(lab)?;
         if let Some(agent) = Agent::start(configuration, lab.gateway())? {
-            counted("refused", &agent, report, || refused_lab.refusals(Some(&agent)).map(drop))?;
+            counted("refused", report, || refused_lab.refusals(Some(&agent)).map(drop))?;
             agent.stop()?;
         }
         refused_lab.empty()?;
@@ -43,71 +43,32 @@ pub(super) fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn counted(
-    workload: &str,
-    agent: &Agent,
-    report: &mut Report,
-    work: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+fn counted(workload: &str, report: &mut Report, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let before = runs()?;
     write_sysctl("kernel/bpf_stats_enabled", "1")?;
     let worked = work();
     write_sysctl("kernel/bpf_stats_enabled", "0")?;
     worked?;
-    for (name, runs) in programs_of(agent.id())? {
-        if runs.count > 0 {
-            report.hook(workload, &name, runs.count, runs.instructions);
+    for (name, after) in runs()? {
+        let earlier = before.get(&name).copied().unwrap_or_default();
+        if after.count > earlier.count {
+            let instructions = after.instructions.saturating_sub(earlier.instructions);
+            report.hook(workload, &name, after.count - earlier.count, instructions);
         }
     }
     Ok(())
 }
 
-/// The BPF programs that a process holds, by name.
-fn programs_of(process: u32) -> Result<BTreeMap<String, Runs>> {
-    let symbols =
-        std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
-    let directory = format!("/proc/{process}/fdinfo");
-    let entries =
-        std::fs::read_dir(&directory).with_context(|| format!("cannot read {directory}"))?;
-    let mut programs = BTreeMap::new();
-    for entry in entries.flatten() {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        if let Some((tag, runs)) = parse_fdinfo(&text) {
-            programs.insert(name_of(&symbols, &tag).unwrap_or(tag), runs);
-        }
+/// What each loaded BPF program did so far, by name: nobody but ctwatch loads any while this measures.
+fn runs() -> Result<BTreeMap<String, Runs>> {
+    let mut programs: BTreeMap<String, Runs> = BTreeMap::new();
+    for program in aya::programs::loaded_programs() {
+        let program = program.context("cannot list the BPF programs")?;
+        let name = program.name_as_str().context("a BPF program has no name")?;
+        let runs = programs.entry(name.to_owned()).or_default();
+        runs.count += program.run_count();
+        // The clock advances one nanosecond an instruction.
+        runs.instructions += u64::try_from(program.run_time().as_nanos()).unwrap_or(u64::MAX);
     }
     Ok(programs)
-}
-
-/// The tag, and what the program did (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
-fn parse_fdinfo(text: &str) -> Option<(String, Runs)> {
-    let field = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-    };
-    let count = field("run_cnt")?.parse().ok()?;
-    let instructions = field("run_time_ns")?.parse().ok()?;
-    Some((field("prog_tag")?.to_owned(), Runs { count, instructions }))
-}
-
-/// The symbol of a compiled program is `bpf_prog_TAG_NAME` (kernel/bpf/core.c, `bpf_prog_ksym_set_name`).
-fn name_of(symbols: &str, tag: &str) -> Option<String> {
-    let start = format!(" bpf_prog_{tag}_");
-    let name = symbols.lines().find_map(|line| line.split_once(&start).map(|(_, name)| name))?;
-    name.split_whitespace().next().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_found_by_their_tag() {
-        let text = "pos:\t0\nprog_type:\t2\nprog_jited:\t1\nprog_tag:\t0011223344556677\nmemlock:\t4096\n\
-                    prog_id:\t12\nrun_time_ns:\t900\nrun_cnt:\t3\nrecursion_misses:\t0\n";
-        let runs = Runs { count: 3, instructions: 900 };
-        assert_eq!(parse_fdinfo(text), Some(("0011223344556677".to_owned(), runs)));
-        assert_eq!(parse_fdinfo("pos:\t0\nlink_type:\tperf\nprog_tag:\t00\n"), None);
-        let symbols = "ffffffffc0a0 t bpf_prog_0011223344556677_alloc\t[bpf]\n";
-        assert_eq!(name_of(symbols, "0011223344556677").as_deref(), Some("alloc"));
-        assert_eq!(name_of(symbols, "7766554433221100"), None);
-    }
 }

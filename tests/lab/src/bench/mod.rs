@@ -2,7 +2,9 @@
 //! anywhere but in the lab's virtual machine, whose clock counts instructions (QEMU's `-icount`).
 
 mod agent;
+mod baseline;
 mod configuration;
+mod flat;
 mod hooks;
 mod meter;
 mod report;
@@ -29,6 +31,9 @@ pub struct Options {
     /// Whose cost to measure
     #[arg(long, value_enum, default_value_t = Extent::WithPeers)]
     extent: Extent,
+    /// How many entries the table of the extent `baseline` holds
+    #[arg(long, default_value_t = baseline::ENTRIES)]
+    entries: NonZeroU64,
 }
 
 /// Whose cost to measure.
@@ -40,6 +45,10 @@ pub enum Extent {
     CtwatchOnly,
     /// That of each hook of ctwatch's by itself, which adds the cost of measuring it.
     Hooks,
+    /// Whether ctwatch's is the same however many sources there are.
+    Flat,
+    /// Reading a large table once, beside `conntrack -L`.
+    Baseline,
 }
 
 /// Measures, and prints a line for each measurement.
@@ -54,13 +63,19 @@ pub fn run(options: &Options) -> Result<()> {
     );
     let mut report = Report::new();
     let lab = Lab::build()?;
-    if options.extent == Extent::Hooks {
-        return hooks::measure(&lab, &mut report);
+    let repeats = options.repeats.get();
+    match options.extent {
+        Extent::WithPeers | Extent::CtwatchOnly => {}
+        Extent::Hooks => return hooks::measure(&lab, &mut report),
+        Extent::Flat => return flat::measure(&lab, &mut report, repeats),
+        Extent::Baseline => {
+            return baseline::measure(&lab, &mut report, repeats, options.entries.get());
+        }
     }
     // Memory that the kernel gives out for the first time costs more than it does ever after.
     lab.connections(None)?;
     let mut rows = available(options.extent, &mut report);
-    for repeat in 1..=options.repeats.get() {
+    for repeat in 1..=repeats {
         take_turns(&mut rows, &mut report, repeat, lab.gateway(), "connections", |row, agent| {
             let measured = lab.connections(agent.as_ref())?;
             let output = agent.map(Agent::stop).transpose()?;

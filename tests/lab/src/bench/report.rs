@@ -36,6 +36,11 @@ impl Report {
         }
     }
 
+    /// The most memory that a process had.
+    pub(super) fn peak(&mut self, configuration: &str, workload: &str, kb: u64) {
+        print(&format!("{PREFIX} peak_kb={kb} configuration={configuration} workload={workload}"));
+    }
+
     /// What one hook took.
     pub(super) fn hook(&mut self, workload: &str, name: &str, runs: u64, instructions: u64) {
         print(&format!(

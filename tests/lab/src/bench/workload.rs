@@ -116,17 +116,33 @@ impl Lab {
         Ok(Measured(vec![idle_empty, create, idle_held, end]))
     }
 
+    /// See [`Gateway::set_timeout`].
+    ///
+    /// # Errors
+    /// When there is no such timeout.
+    pub(super) fn set_timeout(&self, timeout: &str, timeout_s: u32) -> Result<()> {
+        self.gateway.set_timeout(timeout, timeout_s)
+    }
+
     fn idle(&self, workload: &'static str, agent: Option<&Agent>) -> Result<Measurement> {
         of(workload, u64::from(IDLE_S), SECOND * IDLE_S, agent, || Ok(()))
     }
 
-    fn send(&self, plan: &FlowPlan) -> Result<Sent> {
+    /// Makes the flows of `plan`, exactly.
+    ///
+    /// # Errors
+    /// See [`FlowPlan::send`].
+    pub(super) fn send(&self, plan: &FlowPlan) -> Result<Sent> {
         let sent = plan.send(self.gateway.client())?;
         ensure!(sent.flows == plan.count, "{} of {} flows were made", sent.flows, plan.count);
         Ok(sent)
     }
 
-    fn wait_for_entries(&self, wanted: u64) -> Result<()> {
+    /// Waits until the table holds so many entries.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub(super) fn wait_for_entries(&self, wanted: u64) -> Result<()> {
         wait::until(wait::PATIENCE, &format!("{wanted} entries"), || {
             Ok((counters::entries(self.gateway())? == wanted).then_some(()))
         })
@@ -209,7 +225,11 @@ fn listen() -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn of(
+/// One measurement of `work`, which is done `units` times.
+///
+/// # Errors
+/// See [`measure`].
+pub(super) fn of(
     workload: &'static str,
     units: u64,
     window: Duration,
