@@ -7,7 +7,6 @@ use ctwatch_common::{
     row::{Row, Tier},
     source::SourceKey,
 };
-
 use tokio::time::Instant;
 
 use super::{following::Following, tracked::Tracked};
@@ -15,6 +14,9 @@ use crate::model::{
     counters::Counters, departed::Departed, event::Event, loss::Hop, observation::Observation,
     rows::RowReading, source,
 };
+
+/// Events kept at most for namespaces that are not looked at yet.
+const UNCLAIMED_MAX: usize = 1024;
 
 /// The namespaces that are looked at.
 #[derive(Debug, Default)]
@@ -42,9 +44,6 @@ pub(super) enum Newcomers {
     /// They will.
     Expected,
 }
-
-/// Events kept at most for namespaces that are not looked at yet.
-const UNCLAIMED_MAX: usize = 1024;
 
 impl Roster {
     /// Looks at none yet; `events` are how many events of one interval are wanted.
@@ -136,6 +135,8 @@ impl Roster {
             tracked.aggregator.observe(Observation::Event(event));
         } else if self.unclaimed.len() < self.unclaimed_max {
             self.unclaimed.push(event);
+        } else if self.unclaimed_max > 0 {
+            self.lose(Hop::EventsDropped, 1);
         }
     }
 
