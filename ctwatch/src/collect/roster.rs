@@ -210,14 +210,18 @@ impl Roster {
     }
 
     /// Keeps what a row had counted that was given up.
-    pub(super) fn release(&mut self, row: Row) {
+    pub(super) fn release(&mut self, row: &Row) {
         let counters = Counters::from_row(&row.counters);
+        let theirs = self.departed.give_up(&row.key, &counters);
+        self.released_elsewhere.add(&theirs);
+        let own = counters.since(&theirs);
         match self.of(row.key.netns) {
+            Some(_) if own.is_zero() => {}
             Some(tracked) => {
-                tracked.released.add(&counters);
-                tracked.aggregator.observe(Observation::RowReleased(row));
+                tracked.released.add(&own);
+                tracked.aggregator.observe(Observation::RowReleased(row.key, own));
             }
-            None => self.released_elsewhere.add(&counters),
+            None => self.released_elsewhere.add(&own),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ctwatch_common::source::SourceKey;
 
 use super::{
-    baseline::Census, event::Event, loss::Hop, mode::Mode, rows::RowReading,
+    baseline::Census, counters::Counters, event::Event, loss::Hop, mode::Mode, rows::RowReading,
     snapshot::KernelStatistics,
 };
 
@@ -38,7 +38,7 @@ pub enum Observation {
     /// Something happened to one packet.
     Event(Event),
     /// A source's row was given up; its counts so far are to be kept.
-    RowReleased(ctwatch_common::row::Row),
+    RowReleased(SourceKey, Counters),
     /// The way in which things are seen has changed.
     Mode(Arc<Mode>),
     /// Something was lost.

@@ -141,8 +141,8 @@ fn a_row_that_is_given_up_leaves_its_counts_behind() {
     let mut aggregator = aggregator(10, SortBy::Entries);
     let rows = reading(&[(client(1), 30, 2, 27)]);
     observe(&mut aggregator, &rows, 1);
-    let row = row(client(1), [30, 2, 27, 2, 0]);
-    aggregator.observe(Observation::RowReleased(row));
+    let counters = Counters::from_row(&row(client(1), [30, 2, 27, 2, 0]).counters);
+    aggregator.observe(Observation::RowReleased(client(1), counters));
     let mut after = reading(&[(client(1), 5, 0, 6)]);
     after.witness = [35, 2, 33, 0, 0, 0, 0, 0];
     observe(&mut aggregator, &after, 0);
