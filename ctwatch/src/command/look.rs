@@ -17,6 +17,7 @@ use crate::{
     collect::{Choice, CollectError, CollectOptions},
     exit::CommandError,
     host::{
+        modules,
         namespace::{NamespaceChoice, NamespaceError, NamespaceTarget, NetworkNamespace},
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
@@ -305,6 +306,9 @@ impl Tracking {
             NamespaceChoice::One(target) => target,
         };
         let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+        if modules::is_conntrack_in_transit() {
+            return Ok(Self::NotLoaded);
+        }
         let mut files = match ConntrackFiles::open_in(&namespace) {
             Ok(files) => files,
             Err(ConntrackFilesError::NotLoaded) => return Ok(Self::NotLoaded),
