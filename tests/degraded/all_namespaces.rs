@@ -1,6 +1,9 @@
 //! Every network namespace has its own line where nothing is hooked, as well; those that come are found, those that go are let
 //! go of.
 
+use std::path::Path;
+use std::process::{Child, Command};
+
 use ctwatch_lab::gateway::UPLINK;
 use ctwatch_lab::{Ctwatch, FlowPlan, Gateway, GatewayPlan, counters, wait};
 use serde_json::Value;
@@ -49,6 +52,49 @@ fn all_namespaces_have_their_own_numbers_as_they_come_and_go() {
     line_of(&mut watch, &third, 10);
     let ended = watch.stop().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+}
+
+/// A namespace that has lost its name lives on in its processes, and is called by the first of them.
+#[test]
+fn all_namespaces_of_processes_are_seen_as_long_as_these_live() {
+    let Some(gateway) = gateway() else { return };
+    FlowPlan::udp(ip("10.0.1.2"), 30).send(gateway.client()).unwrap();
+    let inside = ["netns", "exec", gateway.gateway().name(), "sleep", "600"];
+    let mut process = Killed(Command::new("ip").args(inside).spawn().unwrap());
+    let number = gateway.gateway().number().unwrap();
+    let link = Path::new("/proc").join(process.0.id().to_string()).join("ns/net");
+    wait::until(wait::PATIENCE, "the process to be inside", || {
+        Ok((rustix::fs::stat(&link)?.st_ino == number).then_some(()))
+    })
+    .unwrap();
+    let attach: &[&str] = if has_kprobes() { &["--attach", "netlink"] } else { &[] };
+    let arguments = ["watch", "--json", "--interval", "100ms", "--netns", "all"];
+    let mut watch = Ctwatch::start(&ctwatch(), &[&arguments, attach].concat()).unwrap();
+    line_of(&mut watch, &gateway, 30);
+    gateway.gateway().delete().unwrap();
+    let name = format!("pid {} (sleep)", process.0.id());
+    let renamed = watch.find(wait::PATIENCE, &name, |line| {
+        Ok((line.json["netns_name"] == name.as_str()).then(|| line.json.clone()))
+    });
+    let line = renamed.unwrap();
+    assert_eq!((line["netns"].as_u64(), at(&line, "totals.entries")), (Some(number), &30.into()));
+    process.0.kill().unwrap();
+    process.0.wait().unwrap();
+    wait::until(wait::PATIENCE, "the end of the namespace", || {
+        Ok(counters::link(gateway.client(), UPLINK).is_err().then_some(()))
+    })
+    .unwrap();
+    watch.stop().unwrap();
+}
+
+/// A process that is killed in the end.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
 }
 
 #[test]

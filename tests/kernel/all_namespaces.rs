@@ -2,6 +2,7 @@
 //! because ctwatch looks at it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 
 use ctwatch_lab::counters::GlobalSetting;
 use ctwatch_lab::gateway::UPLINK;
@@ -115,6 +116,34 @@ fn all_namespaces_have_their_own_events() {
         assert!(refused > 0);
         assert_eq!(u64::try_from(told).unwrap(), refused, "{name}");
     }
+}
+
+/// Rows of a namespace that is gone are there for others, also where there are few.
+#[test]
+fn all_rows_of_a_namespace_that_is_gone_are_given_to_others() {
+    let Some(first) = gateway() else { return };
+    let sources = NonZeroU64::new(60).unwrap();
+    let plan = FlowPlan::udp(ip("10.0.1.2"), 120).from_sources(sources);
+    FlowPlan::udp(ip("10.0.1.2"), 7).send(first.client()).unwrap();
+    let mut watch = start_in("all", &rung(), &WATCH, &["--max-sources", "100"]);
+    line_of(&mut watch, &first, "totals.entries", 7);
+    for _ in 0..3 {
+        let second = another();
+        plan.send(second.client()).unwrap();
+        let line = line_of(&mut watch, &second, "totals.new", 120);
+        assert_eq!(rows(&line).filter(|row| number(row, "new") == 2).count(), 60, "{line}");
+        assert_eq!(number(&line, "loss.map_full"), 0, "{line}");
+        second.gateway().delete().unwrap();
+        wait_until_gone(&second);
+        // Two looks at which they are idle, and a grace period.
+        watch.forget().unwrap();
+        for _ in 0..16 {
+            watch.next(wait::PATIENCE).unwrap();
+        }
+    }
+    let lines = interval_after_now(&mut watch, &[&first]);
+    assert_exact(&lines, &[&first], 3 * 120);
+    stop(watch).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::observed::{
     INTERVAL, assert_consistent, assert_lossless, gateway, ip, line_after_now, line_with, number,
-    of_source, rungs, start_attached, stop, watch_on,
+    of_source, rungs, start_attached, start_in, stop, watch_on,
 };
 
 const WATCH: [&str; 4] = ["watch", "--json", "--interval", "250ms"];
@@ -61,6 +61,30 @@ fn unloaded_and_loaded_again_without_hooks() {
     let ended = watch.stop().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().filter(|line| *line == WAITING).count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn unloaded_and_loaded_again_with_all_namespaces() {
+    let Some(gateway) = gateway() else { return };
+    FlowPlan::udp(ip("10.0.1.2"), 40).send(gateway.client()).unwrap();
+    let mut watch = start_in("all", "kprobe", &WATCH, &["--top", "1000"]);
+    let before = line_with_entries(&mut watch, 40);
+    unload(&gateway, &mut watch);
+    // It has no line before it tracks something, and the hooks may be attached a little later than that.
+    let mut flows = 0;
+    let line = wait::until(wait::PATIENCE, "a line", || {
+        FlowPlan::udp(ip("10.0.1.2"), 1).starting_at(flows).send(gateway.client())?;
+        flows += 1;
+        let is_new = |json: &Value| json["mode"]["attached_at"] != before["mode"]["attached_at"];
+        Ok(watch.lines()?.iter().map(|line| &line.json).find(|json| is_new(json)).cloned())
+    });
+    assert_eq!(line.unwrap()["netns_name"], gateway.gateway().name());
+    FlowPlan::udp(ip("10.0.1.3"), 60).send(gateway.client()).unwrap();
+    line_with_entries(&mut watch, flows + 60);
+    let line = line_after_now(&mut watch);
+    assert_eq!(of_source(&line, "10.0.1.3", Some("udp"), "new"), 60, "{line}");
+    assert_consistent(&gateway, &line);
+    watch.stop().unwrap();
 }
 
 #[test]

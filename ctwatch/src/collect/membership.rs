@@ -100,17 +100,18 @@ impl Membership {
     /// If conntrack has been unloaded.
     pub(super) fn look(&mut self, roster: &Roster, source: &Source) -> Result<(), CollectError> {
         let mut due = roster.any(|tracked| tracked.target.inode() != Some(tracked.netns));
+        let mut look_into = LookInto::None;
         if let Some(files) = &self.of_all {
             files.count()?;
-            due |= self.scanner.is_due() || !roster.strangers().is_subset(&self.not_found);
+            let strangers = roster.strangers();
+            due |= !strangers.is_subset(&self.not_found);
+            // Whoever asks for an entry has a row where it is hooked; elsewhere each has to be looked into.
+            due |= self.scanner.is_due() && (source.is_degraded() || !strangers.is_empty());
+            if source.is_degraded() {
+                look_into = LookInto::AllBut(roster.numbers());
+            }
         }
         if due {
-            let look_into = match source {
-                // Whoever asks for an entry has a row.
-                Source::Hooked(_) => LookInto::None,
-                Source::Degraded(_) if self.is_all() => LookInto::AllBut(roster.numbers()),
-                Source::Degraded(_) => LookInto::None,
-            };
             self.scanner.begin(look_into);
         }
         Ok(())
@@ -150,7 +151,6 @@ impl Membership {
                     tracked.name = Some(found.name.into());
                 }
             } else if self.is_all() && (tracks || roster.strangers().contains(&found.inode)) {
-                roster.come(found.inode, source.read_rows());
                 self.follow(found, KernelStart::Zero, last_tick, roster, source);
             }
         }
@@ -181,7 +181,10 @@ impl Membership {
         }
         let name = found.name.clone();
         match open(found, start, started, self.limits, source) {
-            Ok(Some(tracked)) => roster.add(tracked),
+            Ok(Some(tracked)) => {
+                roster.come(tracked.netns, source.read_rows());
+                roster.add(tracked);
+            }
             // It is gone already.
             Ok(None) => {}
             Err(error) => roster.miss(&format!(

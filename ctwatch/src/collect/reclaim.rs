@@ -105,7 +105,7 @@ impl Reclaimer {
             let row = memory.row(index);
             // If the queue does not take it the row is lost for use, not the counts.
             let _ = memory.release(index, tier);
-            roster.release(row);
+            roster.release(&row);
         }
     }
 }

@@ -7,7 +7,6 @@ use ctwatch_common::{
     row::{Row, Tier},
     source::SourceKey,
 };
-
 use tokio::time::Instant;
 
 use super::{following::Following, tracked::Tracked};
@@ -20,6 +19,9 @@ use crate::model::{
     rows::RowReading,
     source::{self, BySource},
 };
+
+/// Events kept at most for namespaces that are not looked at yet.
+const UNCLAIMED_MAX: usize = 1024;
 
 /// The namespaces that are looked at.
 #[derive(Debug, Default)]
@@ -47,9 +49,6 @@ pub(super) enum Newcomers {
     /// They will.
     Expected,
 }
-
-/// Events kept at most for namespaces that are not looked at yet.
-const UNCLAIMED_MAX: usize = 1024;
 
 impl Roster {
     /// Looks at none yet; `events` are how many events of one interval are wanted.
@@ -141,6 +140,8 @@ impl Roster {
             tracked.aggregator.observe(Observation::Event(event));
         } else if self.unclaimed.len() < self.unclaimed_max {
             self.unclaimed.push(event);
+        } else if self.unclaimed_max > 0 {
+            self.lose(Hop::EventsDropped, 1);
         }
     }
 
@@ -214,14 +215,18 @@ impl Roster {
     }
 
     /// Keeps what a row had counted that was given up.
-    pub(super) fn release(&mut self, row: Row) {
+    pub(super) fn release(&mut self, row: &Row) {
         let counters = Counters::from_row(&row.counters);
+        let theirs = self.departed.give_up(&row.key, &counters);
+        self.released_elsewhere.add(&theirs);
+        let own = counters.since(&theirs);
         match self.of(row.key.netns) {
+            Some(_) if own.is_zero() => {}
             Some(tracked) => {
-                tracked.released.add(&counters);
-                tracked.aggregator.observe(Observation::RowReleased(row));
+                tracked.released.add(&own);
+                tracked.aggregator.observe(Observation::RowReleased(row.key, own));
             }
-            None => self.released_elsewhere.add(&counters),
+            None => self.released_elsewhere.add(&own),
         }
     }
 

@@ -45,6 +45,11 @@ impl Source {
         Ok(Self::Degraded(Box::new(Degraded::new(drops, reasons, netlink_buffer_bytes))))
     }
 
+    /// Whether nothing is hooked.
+    pub(super) fn is_degraded(&self) -> bool {
+        matches!(self, Self::Degraded(_))
+    }
+
     /// Opens what there is to look into a namespace.
     pub(super) fn ways(&self, namespace: &NetworkNamespace) -> Ways {
         match self {

@@ -17,6 +17,7 @@ use crate::{
     collect::{Choice, CollectError, CollectOptions},
     exit::CommandError,
     host::{
+        modules,
         namespace::{NamespaceChoice, NamespaceError, NamespaceTarget, NetworkNamespace},
         namespace_list::tracking_namespaces,
         sysctl::{ConntrackFiles, ConntrackFilesError},
@@ -249,12 +250,23 @@ impl Look {
         }
     }
 
+    fn tracking(&self) -> Result<Tracking, CommandError> {
+        let tracking = Tracking::of(&self.choice);
+        tracking.map_err(|error| match error {
+            // The arguments were right when it began.
+            CommandError::Usage(why) if self.waiting != Waiting::Silently => {
+                CommandError::Failed(anyhow::anyhow!(why))
+            }
+            error => error,
+        })
+    }
+
     /// Waits until conntrack is there. Where it is there and has nothing to show yet, it says so and goes on,
     /// so that the first connection is already counted.
     async fn choose(&mut self) -> Result<Choice, CommandError> {
         loop {
             // It is opened again each time, so that waiting keeps no namespace alive.
-            let (choice, nothing) = match Tracking::of(&self.choice)? {
+            let (choice, nothing) = match self.tracking()? {
                 Tracking::Some(choice) => return Ok(choice),
                 Tracking::None(choice) if self.waiting == Waiting::Unloaded => return Ok(choice),
                 Tracking::None(choice) => {
@@ -298,6 +310,9 @@ impl Tracking {
             NamespaceChoice::One(target) => target,
         };
         let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+        if modules::is_conntrack_in_transit() {
+            return Ok(Self::NotLoaded);
+        }
         let mut files = match ConntrackFiles::open_in(&namespace) {
             Ok(files) => files,
             Err(ConntrackFilesError::NotLoaded) => return Ok(Self::NotLoaded),

@@ -87,19 +87,14 @@ fn rendered(snapshot: &Snapshot, place: Place, arguments: &WatchArguments) -> St
     if arguments.json {
         return json::snapshot(snapshot) + "\n";
     }
-    let is_terminal = io::stdout().is_terminal();
-    let mut rendered = String::new();
-    if is_terminal && !arguments.once && place == Place::First {
-        rendered.push_str(CLEAR);
-    } else if place == Place::Further {
-        rendered.push('\n');
-    }
-    if arguments.look.netns == NamespaceChoice::All {
-        rendered.push_str(&text::heading(snapshot));
-    }
-    rendered.push_str(&text::snapshot(snapshot));
-    if !is_terminal && !arguments.once && place == Place::First {
-        rendered.push('\n');
-    }
-    rendered
+    // A stream ends each block with an empty line; a whole has one between two blocks.
+    let (before, after) = match place {
+        _ if !arguments.once && !io::stdout().is_terminal() => ("", "\n"),
+        Place::First if arguments.once => ("", ""),
+        Place::First => (CLEAR, ""),
+        Place::Further => ("\n", ""),
+    };
+    let is_all = arguments.look.netns == NamespaceChoice::All;
+    let heading = if is_all { text::heading(snapshot) } else { String::new() };
+    format!("{before}{heading}{}{after}", text::snapshot(snapshot))
 }

@@ -24,6 +24,12 @@ pub fn conntrack() -> Presence {
     Machine::running().conntrack()
 }
 
+/// Whether `nf_conntrack` is just being loaded or unloaded: its files may be there, and its functions can not yet, or no
+/// more, be traced (`btf_try_get_module`, kernel/bpf/btf.c).
+pub fn is_conntrack_in_transit() -> bool {
+    Machine::running().is_in_transit("nf_conntrack")
+}
+
 /// Whether `nf_conntrack_netlink`, which lists entries and tells of their events, is there.
 ///
 /// While it is absent no `NETLINK_NETFILTER` socket may be opened: opening it, sending a request and joining
@@ -76,8 +82,16 @@ impl Machine {
     /// A module has the file `initstate` and says `live` once its init function has ended
     /// (`show_initstate`, kernel/module/sysfs.c and kernel/params.c); built-in code has none.
     fn is_live_module(&self, module: &str) -> bool {
+        self.state(module).is_some_and(|state| state == "live")
+    }
+
+    fn is_in_transit(&self, module: &str) -> bool {
+        self.state(module).is_some_and(|state| state != "live")
+    }
+
+    fn state(&self, module: &str) -> Option<String> {
         let path = self.root.join("sys/module").join(module).join("initstate");
-        std::fs::read_to_string(path).is_ok_and(|state| state.trim_end() == "live")
+        Some(std::fs::read_to_string(path).ok()?.trim_end().to_owned())
     }
 
     /// Whether a function of that prefix belongs to the kernel itself. `/proc/kallsyms` gives everyone the
@@ -135,6 +149,8 @@ mod tests {
             ("proc/kallsyms", "0000000000000000 t ctnetlink_parse_help\t[nf_conntrack_netlink]\n"),
         ]);
         assert_eq!(machine.conntrack(), Presence::Module);
+        assert!(!machine.is_in_transit("nf_conntrack"));
+        assert!(machine.is_in_transit("nf_conntrack_netlink"));
         assert_eq!(machine.conntrack_netlink(), Presence::Absent);
     }
 
@@ -149,6 +165,7 @@ mod tests {
             ),
         ]);
         assert_eq!(machine.conntrack(), Presence::BuiltIn);
+        assert!(!machine.is_in_transit("nf_conntrack"));
         assert_eq!(machine.conntrack_netlink(), Presence::BuiltIn);
     }
 

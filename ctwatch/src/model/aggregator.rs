@@ -7,7 +7,7 @@ mod numbers;
 
 use std::{collections::HashMap, sync::Arc};
 
-use ctwatch_common::{counter::Witness, row::Row, source::SourceKey};
+use ctwatch_common::{counter::Witness, source::SourceKey};
 
 use super::{
     baseline::{Baseline, Census},
@@ -134,7 +134,7 @@ impl Aggregator {
                     self.keep_event(event);
                 }
             }
-            Observation::RowReleased(row) => self.release(&row),
+            Observation::RowReleased(key, counters) => self.release(key, counters),
             Observation::Mode(mode) => self.mode = mode,
             Observation::Lost(hop, lost) => self.loss.count(hop, lost),
         }
@@ -296,18 +296,17 @@ impl Aggregator {
         }
     }
 
-    fn release(&mut self, row: &Row) {
-        let counters = Counters::from_row(&row.counters);
+    fn release(&mut self, key: SourceKey, counters: Counters) {
         let room = self.released.len() < self.limits.remembered_sources;
-        match self.released.get_mut(&row.key) {
+        match self.released.get_mut(&key) {
             Some(kept) => kept.add(&counters),
-            None if room => drop(self.released.insert(row.key, counters)),
+            None if room => drop(self.released.insert(key, counters)),
             None => self.released_rest.add(&counters),
         }
-        self.before.rows.remove(&row.key);
-        self.after.rows.remove(&row.key);
-        self.baseline.carry(&row.key, counters.balance());
-        self.suppressed.release(&row.key, counters.suppressed());
+        self.before.rows.remove(&key);
+        self.after.rows.remove(&key);
+        self.baseline.carry(&key, counters.balance());
+        self.suppressed.release(&key, counters.suppressed());
     }
 
     fn table_now(&self, interval_s: f64) -> Table {

@@ -73,6 +73,17 @@ impl Departed {
         taken
     }
 
+    /// A row was given up that had counted this much: how much of it was that of those who are gone.
+    pub fn give_up(&mut self, key: &SourceKey, counters: &Counters) -> Counters {
+        let Some(counted) = self.counted.get_mut(key) else { return Counters::default() };
+        let theirs = counters.since(&counters.since(counted));
+        *counted = counted.since(&theirs);
+        if counted.is_zero() {
+            self.counted.remove(key);
+        }
+        theirs
+    }
+
     /// Forgets those of which there is no row any more; `rows` are those of nobody who is looked at.
     pub fn forget(&mut self, rows: &BySource<Counters>) {
         if self.numbers.is_empty() {
@@ -147,6 +158,18 @@ mod tests {
         let now = Counters { attempts: 17, ended: 15, ..Counters::default() };
         let beyond = departed.beyond(&client(1), &now);
         assert_eq!((beyond.attempts, beyond.ended), (3, 1));
+    }
+
+    #[test]
+    fn what_a_row_that_was_given_up_had_counted_is_not_taken_off_another() {
+        let mut departed = departed(&[(client(1), 10, 4, 6)]);
+        let counters = |attempts, ended| Counters { attempts, ended, ..Counters::default() };
+        // Two ends are still to come when the row is given up; the next row of the same key gets them.
+        assert_eq!(departed.give_up(&client(1), &counters(10, 8)), counters(10, 8));
+        assert_eq!(departed.beyond(&client(1), &counters(3, 3)), counters(3, 1));
+        assert_eq!(departed.give_up(&client(1), &counters(3, 3)), counters(0, 2));
+        assert!(!departed.shares(&client(1)));
+        assert_eq!(departed.give_up(&client(1), &counters(1, 1)), Counters::default());
     }
 
     #[test]

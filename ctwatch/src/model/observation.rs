@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use ctwatch_common::source::SourceKey;
 
 use super::{
-    baseline::Census, census::Walk, event::Event, loss::Hop, mode::Mode, rows::RowReading,
-    snapshot::KernelStatistics,
+    baseline::Census, census::Walk, counters::Counters, event::Event, loss::Hop, mode::Mode,
+    rows::RowReading, snapshot::KernelStatistics,
 };
 
 /// One thing observed.
@@ -40,7 +40,7 @@ pub enum Observation {
     /// Something happened to one packet.
     Event(Event),
     /// A source's row was given up; its counts so far are to be kept.
-    RowReleased(ctwatch_common::row::Row),
+    RowReleased(SourceKey, Counters),
     /// The way in which things are seen has changed.
     Mode(Arc<Mode>),
     /// Something was lost.

@@ -159,8 +159,8 @@ fn a_row_that_is_given_up_leaves_its_counts_behind() {
     let mut aggregator = aggregator(10, SortBy::Entries);
     let rows = reading(&[(client(1), 30, 2, 27)]);
     observe(&mut aggregator, &rows, 1);
-    let row = row(client(1), [30, 2, 27, 2, 0]);
-    aggregator.observe(Observation::RowReleased(row));
+    let counters = Counters::from_row(&row(client(1), [30, 2, 27, 2, 0]).counters);
+    aggregator.observe(Observation::RowReleased(client(1), counters));
     let mut after = reading(&[(client(1), 5, 0, 6)]);
     after.witness = [35, 2, 33, 0, 0, 0, 0, 0];
     observe(&mut aggregator, &after, 0);
@@ -285,7 +285,9 @@ fn entry_seconds_outlast_the_row() {
     }
     // The first has ended all, and gives up its row.
     observe(&mut aggregator, &reading(&[(client(2), 10, 0, 0)]), 10);
-    aggregator.observe(Observation::RowReleased(row(client(1), [30, 0, 30, 0, 0])));
+    let given_up = row(client(1), [30, 0, 30, 0, 0]);
+    let counted = Counters::from_row(&given_up.counters);
+    aggregator.observe(Observation::RowReleased(given_up.key, counted));
     let snapshot = aggregator.tick(at(6), Ending::More);
     let seconds: Vec<_> = snapshot.sources.iter().map(|row| (row.key, row.entry_seconds)).collect();
     assert_eq!(seconds, [(Some(client(1)), Some(150.0)), (Some(client(2)), Some(60.0))]);

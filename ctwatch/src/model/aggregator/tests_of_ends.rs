@@ -1,6 +1,6 @@
 //! What an aggregator makes of the reasons for ends and of insertions that failed, and what it leaves unknown.
 
-use ctwatch_common::counter::Counter;
+use ctwatch_common::{counter::Counter, row::Row};
 
 use super::*;
 use crate::model::{
