@@ -28,13 +28,15 @@ pub struct Census {
 pub struct Baseline {
     held_before: HashMap<SourceKey, i64>,
     unsettled: HashSet<SourceKey>,
+    /// Since the first dump a source that is not in it held nothing before.
+    is_known: bool,
     doubted: bool,
 }
 
 impl Baseline {
     /// What is known exactly, source by source.
     pub fn exactly(held_before: HashMap<SourceKey, i64>) -> Self {
-        Self { held_before, ..Self::default() }
+        Self { held_before, is_known: true, ..Self::default() }
     }
 
     /// Takes in a dump of the namespace `netns`.
@@ -55,6 +57,7 @@ impl Baseline {
             let estimate = held_now - (before.balance() + after.balance()) / 2;
             self.settle(key, estimate, churn);
         }
+        self.is_known = true;
         self.doubted = false;
     }
 
@@ -115,7 +118,7 @@ impl Baseline {
         let current = self.held_before(&key);
         if churn == 0 {
             self.unsettled.remove(&key);
-        } else if self.held_before.contains_key(&key) && (estimate - current).abs() <= churn {
+        } else if self.is_known && (estimate - current).abs() <= churn {
             // What is known already is within what this dump can tell.
             if self.doubted {
                 self.unsettled.insert(key);
@@ -198,6 +201,23 @@ mod tests {
         );
         baseline.reconcile(NETNS, &busy);
         assert_eq!(baseline.held_before(&client(1)), 10);
+        assert!(!baseline.is_unsettled());
+    }
+
+    #[test]
+    fn a_busy_dump_does_not_doubt_that_a_source_held_nothing_before() {
+        let mut baseline = Baseline::exactly(HashMap::new());
+        let rows = |attempts| reading(&[(client(1), attempts, 0)]);
+        baseline.reconcile(NETNS, &census(&[(client(1), 75)], rows(50), rows(80)));
+        assert_eq!(baseline.held_before(&client(1)), 0);
+        assert!(!baseline.is_unsettled());
+        // Unless it is doubted: then it is looked at again.
+        baseline.doubt();
+        baseline.reconcile(NETNS, &census(&[(client(1), 75)], rows(50), rows(80)));
+        assert_eq!(baseline.held_before(&client(1)), 0);
+        assert!(baseline.is_unsettled());
+        baseline.reconcile(NETNS, &census(&[(client(1), 84)], rows(80), rows(80)));
+        assert_eq!(baseline.held_before(&client(1)), 4);
         assert!(!baseline.is_unsettled());
     }
 
