@@ -1,6 +1,6 @@
 //! `ctwatch audit`: looks for a while, then holds the numbers against the kernel's and against each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -47,39 +47,50 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
     let opened = look::open(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(mut session) = opened else { return Ok(()) };
     look::say(&format!("looking for {:?}; Ctrl-C ends it earlier", arguments.duration));
-    let (last, refusals_told) = look_on(&mut session, arguments.duration, &mut interrupts).await?;
-    let identities = audit(&Case { last: &last, refusals_told });
-    look::print(if arguments.json {
-        output::audit::json(&last, &identities) + "\n"
-    } else {
-        output::audit::text(&last, &identities)
-    })
-    .await?;
-    match all_hold(&identities) {
+    let seen = look_on(&mut session, arguments.duration, &mut interrupts).await?;
+    let mut lines = String::new();
+    let mut all_found = Vec::new();
+    for Seen { last, refusals_told } in seen.values() {
+        let found = audit(&Case { last, refusals_told: *refusals_told });
+        lines.push_str(&if arguments.json {
+            output::audit::json(last, &found) + "\n"
+        } else {
+            output::audit::text(last, &found)
+        });
+        all_found.extend(found);
+    }
+    look::print(lines).await?;
+    match all_hold(&all_found) {
         Some(true) => Ok(()),
         Some(false) => {
-            let wrong = identities.iter().filter(|identity| identity.holds() == Some(false));
+            let wrong = all_found.iter().filter(|identity| identity.holds() == Some(false));
             let wrong: Vec<&str> = wrong.map(|identity| identity.id).collect();
             Err(CommandError::Findings(format!("does not hold: {}", wrong.join(", "))))
         }
-        None => Err(CommandError::CannotRun(format!(
-            "nothing could be checked: {}",
-            last.mode.degraded.join("; ")
-        ))),
+        None => {
+            let why = all_found.iter().find_map(|identity| identity.sides.as_ref().err());
+            let why = why.map_or("nothing was seen", String::as_str);
+            Err(CommandError::CannotRun(format!("nothing could be checked, as {why}")))
+        }
     }
 }
 
-/// The last snapshot, and how many refusals all events told of.
+/// What was seen of one namespace.
+struct Seen {
+    last: Arc<Snapshot>,
+    refusals_told: u64,
+}
+
+/// The last snapshot of each namespace, and how many refusals all events told of.
 async fn look_on(
     session: &mut Session,
     duration: Duration,
     interrupts: &mut Interrupts,
-) -> Result<(Arc<Snapshot>, u64), CommandError> {
+) -> Result<BTreeMap<u32, Seen>, CommandError> {
     let deadline = Instant::now() + duration;
     let mut report = ModeReport::default();
     let mut stopping = false;
-    let mut last = None;
-    let mut refusals_told: u64 = 0;
+    let mut seen: BTreeMap<u32, Seen> = BTreeMap::new();
     loop {
         tokio::select! {
             biased;
@@ -91,18 +102,14 @@ async fn look_on(
                 stopping = true;
                 session.stop();
             }
-            next = session.next() => match (next.map_err(look::session_error)?, last.take()) {
-                (Some(snapshot), _) => {
-                    report.tell(&snapshot);
-                    let told = snapshot.events.iter().map(|event| event.suppressed.saturating_add(1));
-                    refusals_told = told.fold(refusals_told, u64::saturating_add);
-                    last = Some(snapshot);
-                }
-                (None, Some(last)) => return Ok((last, refusals_told)),
-                (None, None) => {
-                    return Err(CommandError::Failed(anyhow::anyhow!("nothing was seen")));
-                }
-            },
+            next = session.next() => {
+                let Some(last) = next.map_err(look::session_error)? else { return Ok(seen) };
+                report.tell(&last);
+                let before = seen.get(&last.netns).map_or(0, |seen| seen.refusals_told);
+                let told = last.events.iter().map(|event| event.suppressed.saturating_add(1));
+                let refusals_told = told.fold(before, u64::saturating_add);
+                seen.insert(last.netns, Seen { last, refusals_told });
+            }
         }
     }
 }

@@ -40,6 +40,7 @@ pub struct Aggregator {
     baseline: Baseline,
     is_baseline_known: bool,
     credit: Credit,
+    drift: Option<i64>,
     lasting_drift: LastingDrift,
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
@@ -68,6 +69,7 @@ impl Aggregator {
             baseline: Baseline::default(),
             is_baseline_known: false,
             credit: Credit::default(),
+            drift: None,
             lasting_drift: LastingDrift::default(),
             released: HashMap::new(),
             released_rest: Counters::default(),
@@ -123,7 +125,8 @@ impl Aggregator {
     /// Closes the interval that ends at `now`.
     pub fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
         self.believe_refusals();
-        let churn = self.after.total(self.netns).churn();
+        let sums = self.sums();
+        let churn = sums.map_or(0, |[_, after]| after.sources.churn());
         self.churn_in_interval = churn.abs_diff(self.churn);
         self.churn = churn;
         let rows = if self.mode.counts_in_kernel() {
@@ -145,7 +148,8 @@ impl Aggregator {
             ending,
             &mut events,
         );
-        let drift_entries = self.drift();
+        let drift_entries = sums.as_ref().and_then(|sums| self.drift_of(sums));
+        self.drift = drift_entries;
         self.lasting_drift.line(drift_entries, self.missed().map(|missed| missed.total()));
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
@@ -153,8 +157,8 @@ impl Aggregator {
             interval_s,
             table: self.table_now(interval_s),
             drift_entries,
-            witness: self.witness(),
-            sums: self.sums(),
+            witness: sums.map(|[_, after]| witness(&after)),
+            sums,
             loss: self.loss_now(),
             kernel: self.kernel,
             mode: Arc::clone(&self.mode),
@@ -177,7 +181,7 @@ impl Aggregator {
     /// Whether the sum over the sources is so far from the kernel's count that it cannot be what is under way.
     pub fn has_drifted_far(&self) -> bool {
         let far = (self.table.entries / 100).max(16);
-        self.drift().is_some_and(|drift| drift.unsigned_abs() > far)
+        self.drift.is_some_and(|drift| drift.unsigned_abs() > far)
     }
 
     /// Whether nothing came or went in the last interval.
@@ -306,30 +310,13 @@ impl Aggregator {
         self.netlink.numbers(self.netns, &self.after, self.kernel.drop, &self.mode)
     }
 
-    fn drift(&self) -> Option<i64> {
-        if !self.mode.counts_in_kernel() || !self.is_baseline_known {
-            return None;
-        }
-        let before_start = self.baseline.sum();
-        // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
-        let missed = |reading: &RowReading| {
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed)).max(0)
-        };
-        let sum = |reading: &RowReading| {
-            before_start
-                + reading.total(self.netns).balance()
-                + reading.unattributed.balance()
-                + missed(reading)
-        };
-        let (a, b) = (sum(&self.before), sum(&self.after));
+    /// The distance of the kernel's count from what the sources can have held when it was read.
+    fn drift_of(&self, [before, after]: &[Sums; 2]) -> Option<i64> {
+        // Where ends were missed sources seem to hold more than they do: that nobody holds less is no remedy.
+        let nobody_less = self.credit.unsettled().min(0);
+        let (least, most) = (before.held? - nobody_less, after.held? - nobody_less);
         let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
-        Some(if count < a.min(b) {
-            a.min(b) - count
-        } else if count > a.max(b) {
-            a.max(b) - count
-        } else {
-            0
-        })
+        Some(least.max(count).min(most) - count)
     }
 
     fn table_now(&self, interval_s: f64) -> Table {
@@ -350,37 +337,47 @@ impl Aggregator {
         Table { entries, limit, buckets, utilization, memory_bytes, growth_per_s, time_to_full_s }
     }
 
-    fn witness(&self) -> Option<WitnessTotals> {
+    fn sums(&self) -> Option<[Sums; 2]> {
         if !self.mode.counts_in_kernel() {
             return None;
         }
-        let Sums { all_rows, all_cpus, .. } = self.sums_at(&self.after);
-        let sum = |all: &Counters| {
-            i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended)
-        };
-        Some(WitnessTotals {
-            new: all_cpus.new_entries(),
-            refused: all_cpus.refused,
-            ended: all_cpus.ended,
-            difference: i64::try_from(sum(&all_rows) - sum(&all_cpus)).unwrap_or(i64::MAX),
-        })
+        let [mut before, mut after] =
+            [&self.before, &self.after].map(|reading| self.sums_at(reading));
+        if self.is_baseline_known {
+            // Rows are read one after the other. What came or went between the two readings of a row may be in the
+            // first sum or not, and nothing else may.
+            let at = |sums: &Sums, reading: &RowReading| {
+                let missed = reading.missed.as_deref().copied().unwrap_or_default();
+                let [rows, nobody] = [sums.sources, sums.nobody];
+                let came = rows.attempts + nobody.attempts + missed.attempts;
+                let went = rows.refused + rows.ended + nobody.refused + nobody.ended + missed.ended;
+                (signed(came), signed(went))
+            };
+            let (came_before, went_before) = at(&before, &self.before);
+            let (came_after, went_after) = at(&after, &self.after);
+            let unsettled = self.before.missed.as_deref();
+            // What is left of rows that were given up is in the baseline.
+            let held = self.baseline.sum() + before.sources.balance() - self.released_balance()
+                + before.nobody.balance()
+                + unsettled.map_or(0, |missed| self.credit.unsettled_at(missed));
+            before.held = Some(held - (went_after - went_before));
+            after.held = Some(held + (came_after - came_before));
+        }
+        Some([before, after])
     }
 
-    fn sums(&self) -> Option<[Sums; 2]> {
-        let readings = [&self.before, &self.after];
-        self.mode.counts_in_kernel().then(|| readings.map(|reading| self.sums_at(reading)))
+    /// Released rows of this namespace: entries made in them and not gone before they were released.
+    fn released_balance(&self) -> i64 {
+        let here = self.released.iter().filter(|(key, _)| key.netns == self.netns);
+        here.map(|(_, counters)| counters.balance()).sum()
     }
 
     fn sums_at(&self, reading: &RowReading) -> Sums {
         let credited = self.credit.counters();
-        let unsettled =
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed));
-        let mut sources = reading.total(self.netns);
-        let held =
-            self.baseline.sum() + sources.balance() + reading.unattributed.balance() + unsettled;
         let mut all_rows = reading.grand_total();
         all_rows.add(&credited);
         all_rows.add(&self.released_rest);
+        let mut sources = reading.total(self.netns);
         for (key, released) in &self.released {
             all_rows.add(released);
             if key.netns == self.netns {
@@ -394,14 +391,7 @@ impl Aggregator {
             ..Counters::default()
         };
         all_cpus.add(&credited);
-        Sums {
-            held: self.is_baseline_known.then_some(held),
-            sources,
-            nobody: reading.unattributed,
-            credited,
-            all_rows,
-            all_cpus,
-        }
+        Sums { held: None, sources, nobody: reading.unattributed, credited, all_rows, all_cpus }
     }
 
     fn loss_now(&self) -> Loss {
@@ -419,6 +409,22 @@ impl Aggregator {
             ..self.loss
         }
     }
+}
+
+/// The per-CPU totals, and how far the rows are from them.
+fn witness(Sums { all_rows, all_cpus, .. }: &Sums) -> WitnessTotals {
+    let sum =
+        |all: &Counters| i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended);
+    WitnessTotals {
+        new: all_cpus.new_entries(),
+        refused: all_cpus.refused,
+        ended: all_cpus.ended,
+        difference: i64::try_from(sum(all_rows) - sum(all_cpus)).unwrap_or(i64::MAX),
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The numbers of one row of output.

@@ -9,7 +9,8 @@ use super::{counters::Counters, fields, snapshot::Snapshot};
 /// Sums over the rows at one reading, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Entries held before the start, and what came and went since; `None` until it is known.
+    /// Entries held before the start, and what came and went since: at the first reading the least, at the second
+    /// the most that it can have been between the two. `None` until it is known.
     pub held: Option<i64>,
     /// The sources of this namespace.
     pub sources: Counters,
@@ -169,10 +170,14 @@ const RULES: &[Rule] = &[
             if case.last.loss.events_dropped > 0 {
                 return Err("some events were left out, as there were too many".to_owned());
             }
-            let told = signed(case.refusals_told);
-            let lost = |sums: &Sums| told + signed(sums.sources.events_lost);
-            let refused = |sums: &Sums| signed(sums.sources.refused);
-            Ok(Spans::new([lost(before), lost(after)], [refused(before), refused(after)]))
+            if before.sources.refused != after.sources.refused {
+                return Err(
+                    "packets are just being refused, and their events are under way".to_owned()
+                );
+            }
+            let lost = signed(after.sources.events_lost);
+            let refused = signed(after.sources.refused);
+            Ok(Spans::new([signed(case.refusals_told) + lost; 2], [refused; 2]))
         },
     },
 ];
