@@ -445,4 +445,6 @@ fn numbers(key: Option<SourceKey>, entries: Option<u64>, counters: &Counters) ->
 #[cfg(test)]
 mod missed;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod tests;
