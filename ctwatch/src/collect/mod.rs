@@ -81,8 +81,10 @@ impl Collector {
         let (source, mode) = Source::attach(namespace, &attach)?;
         let aggregator = Aggregator::new(netns, limits, Arc::new(mode), clock::now());
         let mut collector = Self { aggregator, table, source, interval };
+        collector.read_rows();
         let (_, kernel) = collector.table.read()?;
         collector.aggregator.observe(Observation::Kernel(kernel));
+        collector.read_rows();
         collector.source.first_census(census_patience, &mut collector.aggregator).await;
         collector.read_table()?;
         // What was read now is where growth and rates begin.
@@ -129,6 +131,12 @@ impl Collector {
         let snapshot = self.aggregator.tick(clock::now(), ending);
         self.source.plan(&snapshot, &mut self.aggregator);
         Ok(Arc::new(snapshot))
+    }
+
+    /// Reads the rows alone, where the kernel's counts are first read before or after it.
+    fn read_rows(&mut self) {
+        let rows = self.source.read_rows();
+        self.aggregator.observe(Observation::Rows { before: rows.clone(), after: rows });
     }
 
     /// Reads the kernel's counts between two readings of the rows, so that what changes meanwhile is seen.

@@ -47,6 +47,8 @@ pub struct Aggregator {
     netlink: SeenByNetlink,
     table: TableReading,
     kernel_at_start: Option<KernelStatistics>,
+    /// What had been counted by then: the least and the most, the latter once rows were read after it.
+    counted_before_kernel: (Counters, Option<Counters>),
     kernel: KernelStatistics,
     suppressed: Suppressed,
     events: Vec<Event>,
@@ -76,6 +78,7 @@ impl Aggregator {
             netlink: SeenByNetlink::new(limits.remembered_sources),
             table: TableReading::default(),
             kernel_at_start: None,
+            counted_before_kernel: (Counters::default(), None),
             kernel: KernelStatistics::default(),
             suppressed: Suppressed::default(),
             events: Vec::new(),
@@ -90,6 +93,9 @@ impl Aggregator {
     pub fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Rows { before, after } => {
+                if self.kernel_at_start.is_some() && self.counted_before_kernel.1.is_none() {
+                    self.counted_before_kernel.1 = Some(self.counted(&before));
+                }
                 self.before = before;
                 self.after = after;
                 self.baseline.follow(&self.after);
@@ -97,6 +103,9 @@ impl Aggregator {
             }
             Observation::Table(reading) => self.table = reading,
             Observation::Kernel(now) => {
+                if self.kernel_at_start.is_none() {
+                    self.counted_before_kernel.0 = self.counted(&self.after);
+                }
                 let start = *self.kernel_at_start.get_or_insert(now);
                 self.kernel = now.since(&start);
             }
@@ -140,14 +149,19 @@ impl Aggregator {
         let (sources, others, totals) =
             rank(rows, self.nothing(), &self.limits, self.previous.as_ref(), interval_s);
         let mut events = std::mem::take(&mut self.events);
-        self.suppressed.tell(
-            self.netns,
-            &self.before,
-            &self.after,
-            now.wall_ns,
-            ending,
-            &mut events,
-        );
+        if self.previous.is_none() && ending == Ending::More {
+            // The first interval begins here; what has happened is told with it.
+            std::mem::swap(&mut events, &mut self.events);
+        } else {
+            self.suppressed.tell(
+                self.netns,
+                &self.before,
+                &self.after,
+                now.wall_ns,
+                ending,
+                &mut events,
+            );
+        }
         let drift_entries = sums.as_ref().and_then(|sums| self.drift_of(sums));
         self.drift = drift_entries;
         self.lasting_drift.line(drift_entries, self.missed().map(|missed| missed.total()));
@@ -217,7 +231,9 @@ impl Aggregator {
         let KernelStatistics { drop, insert_failed, chaintoolong, .. } = self.kernel;
         let clashes = insert_failed.unwrap_or(0).saturating_sub(chaintoolong.unwrap_or(0));
         let kernel = drop.unwrap_or(0).saturating_sub(clashes);
-        self.credit.believe_refusals(kernel, self.after.witness(Witness::Refused));
+        let counted = self.after.witness(Witness::Refused);
+        let before_kernel = self.counted_before_kernel.0.refused;
+        self.credit.believe_refusals(kernel, counted.saturating_sub(before_kernel));
     }
 
     fn take_census(&mut self, census: &Census) {
@@ -363,7 +379,17 @@ impl Aggregator {
             before.held = Some(held - (went_after - went_before));
             after.held = Some(held + (came_after - came_before));
         }
+        let (least, most) = self.counted_before_kernel;
+        before.before_kernel = least;
+        after.before_kernel = most.unwrap_or(least);
         Some([before, after])
+    }
+
+    /// What one reading has of this namespace, and of nobody's.
+    fn counted(&self, reading: &RowReading) -> Counters {
+        let mut counted = reading.total(self.netns);
+        counted.add(&reading.unattributed);
+        counted
     }
 
     /// Released rows of this namespace: entries made in them and not gone before they were released.
@@ -391,7 +417,14 @@ impl Aggregator {
             ..Counters::default()
         };
         all_cpus.add(&credited);
-        Sums { held: None, sources, nobody: reading.unattributed, credited, all_rows, all_cpus }
+        Sums {
+            sources,
+            nobody: reading.unattributed,
+            credited,
+            all_rows,
+            all_cpus,
+            ..Sums::default()
+        }
     }
 
     fn loss_now(&self) -> Loss {

@@ -16,6 +16,9 @@ pub struct Sums {
     pub sources: Counters,
     /// What belongs to no source.
     pub nobody: Counters,
+    /// What had been counted when the kernel's own counts were first read: at the first reading the least, at the
+    /// second the most that it can have been.
+    pub before_kernel: Counters,
     /// What hooks missed and is credited to this namespace.
     pub credited: Counters,
     /// The rows of all namespaces, what is credited included.
@@ -188,7 +191,7 @@ const RULES: &[Rule] = &[
 /// net/netfilter/nf_conntrack_core.c). So refusals are what it dropped, less failed insertions as far as they are not
 /// one of these two; how many were the latter no counter tells.
 fn refused(case: &Case<'_>) -> Result<Spans, String> {
-    let left = side(case, |counters| counters.refused)?;
+    let left = since_kernel(case, |counters| counters.refused)?;
     let kernel = &case.last.kernel;
     let dropped = signed(kernel.drop.ok_or(UNTOLD)?);
     let failed = signed(kernel.insert_failed.unwrap_or(0));
@@ -210,7 +213,7 @@ fn refused(case: &Case<'_>) -> Result<Spans, String> {
 
 /// What hooks missed may have been evictions.
 fn evicted(case: &Case<'_>) -> Result<Spans, String> {
-    let [before, mut after] = side(case, |counters| counters.evicted)?;
+    let [before, mut after] = since_kernel(case, |counters| counters.evicted)?;
     let early_drop = signed(case.last.kernel.early_drop.ok_or(UNTOLD)?);
     let missed = case.last.loss.probe_missed.unwrap_or(0);
     after = early_drop.clamp(after, after.saturating_add(signed(missed)));
@@ -238,6 +241,13 @@ fn side(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<[i64; 2], Stri
             .fold(0_i64, |sum, counters| sum.saturating_add(signed(counter(counters))))
     };
     Ok(sums(case)?.map(all))
+}
+
+/// As [`side`], since the kernel's own counts were first read.
+fn since_kernel(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<[i64; 2], String> {
+    let [least, most] = sums(case)?.map(|sums| signed(counter(&sums.before_kernel)));
+    let [before, after] = side(case, counter)?;
+    Ok([before.saturating_sub(most), after.saturating_sub(least)])
 }
 
 fn witnessed(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<Spans, String> {

@@ -57,7 +57,7 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 /// A refusal, and seven more.
-pub(super) fn event() -> Event {
+pub(crate) fn event() -> Event {
     Event {
         wall_ns: 1_795_442_400_000_000_000,
         netns: 1,
