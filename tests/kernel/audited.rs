@@ -63,6 +63,36 @@ pub(crate) fn audited(gateway: &Gateway, scenario: impl FnOnce(&Gateway)) -> Aud
     Audited { kernel, audits: audits.collect() }
 }
 
+/// As [`audited`], but ends while packets still come: what moves while it is read must not look wrong.
+#[track_caller]
+pub(crate) fn audited_under_fire(gateway: &Gateway, seconds: u64) {
+    let duration = format!("{seconds}s");
+    let audits: Vec<(String, Ctwatch)> = rungs()
+        .into_iter()
+        .map(|rung| {
+            let command = ["audit", "--json", "--for", &duration];
+            let audit = start_attached(gateway, &rung, &command, &[]);
+            (rung, audit)
+        })
+        .collect();
+    for (rung, audit) in audits {
+        let ended = audit.ended(wait::PATIENCE).unwrap();
+        let audit = &ended.lines[0].json;
+        println!("{rung}: {audit}");
+        assert_eq!(
+            (ended.status.code(), &audit["holds"]),
+            (Some(0), &true.into()),
+            "{rung}: {audit}"
+        );
+        let checked = audit["identities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|identity| !identity["holds"].is_null());
+        assert!(checked.count() >= IDENTITIES.len() - 1, "{rung}: {audit}");
+    }
+}
+
 /// Waits until nothing is under way any more.
 pub(crate) fn at_rest(gateway: &Gateway) {
     let settle = std::time::Duration::from_millis(200);

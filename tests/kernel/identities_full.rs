@@ -1,9 +1,11 @@
 //! Every identity holds after a flood over a small limit, of each protocol and of all of them at once.
 
+use std::num::NonZeroU64;
+
 use ctwatch_lab::counters::GlobalSetting;
 use ctwatch_lab::{Flood, FlowPlan};
 
-use crate::audited::audited;
+use crate::audited::{audited, audited_under_fire};
 use crate::observed::{gateway, ip};
 
 const LIMIT: u64 = 300;
@@ -45,4 +47,18 @@ fn identities_after_floods_over_a_small_limit() {
         assert_eq!(found.left("witness_new"), sent, "{name}");
         assert_eq!(found.left("held") + found.left("witness_ended"), sent - refused, "{name}");
     }
+}
+
+#[test]
+fn identities_in_mid_flood() {
+    let Some(gateway) = gateway() else { return };
+    let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
+    let _limit = GlobalSetting::limit(LIMIT).unwrap();
+    let sources = NonZeroU64::new(50).unwrap();
+    let plan = FlowPlan::udp(ip("10.0.1.2"), 1_000_000).from_sources(sources);
+    let rate_per_s = NonZeroU64::new(1500).unwrap();
+    let flood = Flood::start(gateway.client(), plan.at_rate(rate_per_s)).unwrap();
+    audited_under_fire(&gateway, 3);
+    let sent = flood.stop().unwrap().flows;
+    assert!(sent > 3000, "{sent} flows");
 }

@@ -20,7 +20,7 @@ use crate::{
         namespace_list::{FoundNamespace, all_namespaces},
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
-    model::{limits::Limits, moment::Moment},
+    model::{limits::Limits, moment::Moment, rows::RowReading},
     probe::error::sentence,
 };
 
@@ -70,7 +70,7 @@ impl Membership {
             Choice::One(namespace) => {
                 let found = found(&namespace);
                 let mut tracked = Tracked::open(found, &namespace, source, limits, now)?;
-                tracked.begin_kernel(KernelStart::Now)?;
+                tracked.begin_kernel(KernelStart::Now, || rows_of(source, namespace.inode()))?;
                 roster.add(tracked);
             }
             Choice::All => {
@@ -195,6 +195,12 @@ impl Membership {
     }
 }
 
+/// What the hooks have counted of a namespace.
+fn rows_of(source: &Source, netns: u32) -> RowReading {
+    let (mut parts, _) = source.read_rows().divide(&[netns]);
+    parts.pop().unwrap_or_default()
+}
+
 /// Opens a namespace that was found; `None` if it is gone, or conntrack is.
 fn open(
     found: FoundNamespace,
@@ -210,7 +216,10 @@ fn open(
         Err(error) => return Err(error.into()),
     };
     let opened = Tracked::open(found, &namespace, source, limits, started);
-    match opened.and_then(|mut tracked| tracked.begin_kernel(start).map(|()| tracked)) {
+    match opened.and_then(|mut tracked| {
+        tracked.begin_kernel(start, || rows_of(source, namespace.inode()))?;
+        Ok(tracked)
+    }) {
         Ok(tracked) => Ok(Some(tracked)),
         Err(ConntrackFilesError::NotLoaded) => Ok(None),
         Err(error) => Err(error),

@@ -22,6 +22,7 @@ use crate::{
         mode::Mode,
         moment::Moment,
         observation::{Observation, TableReading},
+        rows::RowReading,
         snapshot::{KernelStatistics, Snapshot},
         suppressed::Ending,
     },
@@ -122,17 +123,30 @@ impl Tracked {
         Ok(tracked)
     }
 
-    /// Begins to count the kernel's own numbers.
+    /// Begins to count the kernel's own numbers. `rows` reads what the hooks had counted by then, before and after it.
     ///
     /// # Errors
     ///
     /// As [`Self::read_table`].
-    pub(super) fn begin_kernel(&mut self, start: KernelStart) -> Result<(), ConntrackFilesError> {
+    pub(super) fn begin_kernel(
+        &mut self,
+        start: KernelStart,
+        rows: impl Fn() -> RowReading,
+    ) -> Result<(), ConntrackFilesError> {
+        let observe_rows = || {
+            let rows = match start {
+                KernelStart::Now => rows(),
+                KernelStart::Zero => RowReading::default(),
+            };
+            Observation::Rows { before: Box::new(rows.clone()), after: Box::new(rows) }
+        };
+        self.aggregator.observe(observe_rows());
         let kernel = match start {
             KernelStart::Now => self.table.read()?.1,
             KernelStart::Zero => KernelStatistics::default(),
         };
         self.aggregator.observe(Observation::Kernel(kernel));
+        self.aggregator.observe(observe_rows());
         Ok(())
     }
 

@@ -72,9 +72,9 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
             Err(CommandError::Findings(format!("does not hold: {}", wrong.join(", "))))
         }
         None => {
-            let why: Vec<String> =
-                seen.iter().flat_map(|seen| seen.last.mode.degraded.clone()).collect();
-            Err(CommandError::CannotRun(format!("nothing could be checked: {}", why.join("; "))))
+            let why = identities.iter().find_map(|identity| identity.sides.as_ref().err());
+            let why = why.map_or("nothing was seen", String::as_str);
+            Err(CommandError::CannotRun(format!("nothing could be checked, as {why}")))
         }
     }
 }

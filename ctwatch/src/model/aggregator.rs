@@ -46,6 +46,7 @@ pub struct Aggregator {
     baseline: Baseline,
     is_baseline_known: bool,
     credit: Credit,
+    drift: Option<i64>,
     lasting_drift: LastingDrift,
     released: HashMap<SourceKey, Counters>,
     released_rest: Counters,
@@ -55,6 +56,8 @@ pub struct Aggregator {
     schedule: Schedule,
     table: TableReading,
     kernel_at_start: Option<KernelStatistics>,
+    /// What had been counted by then: the least and the most, the latter once rows were read after it.
+    counted_before_kernel: (Counters, Option<Counters>),
     kernel: KernelStatistics,
     suppressed: Suppressed,
     events: Vec<Event>,
@@ -77,6 +80,7 @@ impl Aggregator {
             baseline: Baseline::default(),
             is_baseline_known: false,
             credit: Credit::default(),
+            drift: None,
             lasting_drift: LastingDrift::default(),
             released: HashMap::new(),
             released_rest: Counters::default(),
@@ -86,6 +90,7 @@ impl Aggregator {
             schedule: Schedule::new(limits.census_every),
             table: TableReading::default(),
             kernel_at_start: None,
+            counted_before_kernel: (Counters::default(), None),
             kernel: KernelStatistics::default(),
             suppressed: Suppressed::default(),
             events: Vec::new(),
@@ -100,6 +105,9 @@ impl Aggregator {
     pub fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Rows { before, after } => {
+                if self.kernel_at_start.is_some() && self.counted_before_kernel.1.is_none() {
+                    self.counted_before_kernel.1 = Some(self.counted(&before));
+                }
                 self.before = *before;
                 self.after = *after;
                 self.baseline.follow(&self.after);
@@ -107,6 +115,9 @@ impl Aggregator {
             }
             Observation::Table(reading) => self.table = reading,
             Observation::Kernel(now) => {
+                if self.kernel_at_start.is_none() {
+                    self.counted_before_kernel.0 = self.counted(&self.after);
+                }
                 let start = *self.kernel_at_start.get_or_insert(now);
                 self.kernel = now.since(&start);
             }
@@ -143,7 +154,8 @@ impl Aggregator {
     /// Closes the interval that ends at `now`.
     pub fn tick(&mut self, now: Moment, ending: Ending) -> Snapshot {
         self.believe_refusals();
-        let churn = self.after.total(self.netns).churn();
+        let sums = self.sums();
+        let churn = sums.map_or(0, |[_, after]| after.sources.churn());
         self.churn_in_interval = churn.abs_diff(self.churn);
         self.churn = churn;
         let mut rows = if self.mode.counts_in_kernel() {
@@ -172,15 +184,21 @@ impl Aggregator {
         let (utilization, refused, kernel) = (table.utilization, totals.refused, self.kernel);
         self.schedule.look(now, Signs { utilization, refused, kernel, small_sources, flooded });
         let mut events = std::mem::take(&mut self.events);
-        self.suppressed.tell(
-            self.netns,
-            &self.before,
-            &self.after,
-            now.wall_ns,
-            ending,
-            &mut events,
-        );
-        let drift_entries = self.drift();
+        if self.previous.is_none() && ending == Ending::More {
+            // The first interval begins here; what has happened is told with it.
+            std::mem::swap(&mut events, &mut self.events);
+        } else {
+            self.suppressed.tell(
+                self.netns,
+                &self.before,
+                &self.after,
+                now.wall_ns,
+                ending,
+                &mut events,
+            );
+        }
+        let drift_entries = sums.as_ref().and_then(|sums| self.drift_of(sums));
+        self.drift = drift_entries;
         self.lasting_drift.line(drift_entries, self.missed().map(|missed| missed.total()));
         let snapshot = Snapshot {
             wall_ns: now.wall_ns,
@@ -189,8 +207,8 @@ impl Aggregator {
             interval_s,
             table,
             drift_entries,
-            witness: self.witness(),
-            sums: self.sums(),
+            witness: sums.map(|[_, after]| checks::witness(&after)),
+            sums,
             loss: self.loss_now(),
             kernel: self.kernel,
             mode: Arc::clone(&self.mode),
@@ -215,7 +233,7 @@ impl Aggregator {
     /// Whether the sum over the sources is so far from the kernel's count that it cannot be what is under way.
     pub fn has_drifted_far(&self) -> bool {
         let far = (self.table.entries / 100).max(16);
-        self.drift().is_some_and(|drift| drift.unsigned_abs() > far)
+        self.drift.is_some_and(|drift| drift.unsigned_abs() > far)
     }
 
     /// Whether a walk of the table is wanted for what it tells besides who holds it.
@@ -269,7 +287,9 @@ impl Aggregator {
         let KernelStatistics { drop, insert_failed, chaintoolong, .. } = self.kernel;
         let clashes = insert_failed.unwrap_or(0).saturating_sub(chaintoolong.unwrap_or(0));
         let kernel = drop.unwrap_or(0).saturating_sub(clashes);
-        self.credit.believe_refusals(kernel, self.after.witness(Witness::Refused));
+        let counted = self.after.witness(Witness::Refused);
+        let before_kernel = self.counted_before_kernel.0.refused;
+        self.credit.believe_refusals(kernel, counted.saturating_sub(before_kernel));
     }
 
     fn take_census(&mut self, census: &Census) {
@@ -336,6 +356,8 @@ fn is_small(row: &SourceNumbers) -> bool {
 
 #[cfg(test)]
 mod missed;
+#[cfg(test)]
+mod moving;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -9,12 +9,16 @@ use super::{counters::Counters, fields, snapshot::Snapshot};
 /// Sums over the rows at one reading, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Entries held before the start, and what came and went since; `None` until it is known.
+    /// Entries held before the start, and what came and went since: at the first reading the least, at the second
+    /// the most that it can have been between the two. `None` until it is known.
     pub held: Option<i64>,
     /// The sources of this namespace.
     pub sources: Counters,
     /// What belongs to no source.
     pub nobody: Counters,
+    /// What had been counted when the kernel's own counts were first read: at the first reading the least, at the
+    /// second the most that it can have been.
+    pub before_kernel: Counters,
     /// What hooks missed and is credited to this namespace.
     pub credited: Counters,
     /// The rows of all namespaces, what is credited included.
@@ -169,10 +173,14 @@ const RULES: &[Rule] = &[
             if case.last.loss.events_dropped > 0 {
                 return Err("some events were left out, as there were too many".to_owned());
             }
-            let told = signed(case.refusals_told);
-            let lost = |sums: &Sums| told + signed(sums.sources.events_lost);
-            let refused = |sums: &Sums| signed(sums.sources.refused);
-            Ok(Spans::new([lost(before), lost(after)], [refused(before), refused(after)]))
+            if before.sources.refused != after.sources.refused {
+                return Err(
+                    "packets are just being refused, and their events are under way".to_owned()
+                );
+            }
+            let lost = signed(after.sources.events_lost);
+            let refused = signed(after.sources.refused);
+            Ok(Spans::new([signed(case.refusals_told) + lost; 2], [refused; 2]))
         },
     },
 ];
@@ -183,7 +191,7 @@ const RULES: &[Rule] = &[
 /// net/netfilter/nf_conntrack_core.c). So refusals are what it dropped, less failed insertions as far as they are not
 /// one of these two; how many were the latter no counter tells.
 fn refused(case: &Case<'_>) -> Result<Spans, String> {
-    let left = side(case, |counters| counters.refused)?;
+    let left = since_kernel(case, |counters| counters.refused)?;
     let kernel = &case.last.kernel;
     let dropped = signed(kernel.drop.ok_or(UNTOLD)?);
     let failed = signed(kernel.insert_failed.unwrap_or(0));
@@ -205,7 +213,7 @@ fn refused(case: &Case<'_>) -> Result<Spans, String> {
 
 /// What hooks missed may have been evictions.
 fn evicted(case: &Case<'_>) -> Result<Spans, String> {
-    let [before, mut after] = side(case, |counters| counters.evicted)?;
+    let [before, mut after] = since_kernel(case, |counters| counters.evicted)?;
     let early_drop = signed(case.last.kernel.early_drop.ok_or(UNTOLD)?);
     let missed = case.last.loss.probe_missed.unwrap_or(0);
     after = early_drop.clamp(after, after.saturating_add(signed(missed)));
@@ -233,6 +241,13 @@ fn side(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<[i64; 2], Stri
             .fold(0_i64, |sum, counters| sum.saturating_add(signed(counter(counters))))
     };
     Ok(sums(case)?.map(all))
+}
+
+/// As [`side`], since the kernel's own counts were first read.
+fn since_kernel(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<[i64; 2], String> {
+    let [least, most] = sums(case)?.map(|sums| signed(counter(&sums.before_kernel)));
+    let [before, after] = side(case, counter)?;
+    Ok([before.saturating_sub(most), after.saturating_sub(least)])
 }
 
 fn witnessed(case: &Case<'_>, counter: fn(&Counters) -> u64) -> Result<Spans, String> {

@@ -28,9 +28,9 @@ pub struct Census {
 pub struct Baseline {
     held_before: HashMap<SourceKey, i64>,
     unsettled: HashSet<SourceKey>,
-    doubted: bool,
-    /// Whether there was an answer for every source, so that one that is not listed held nothing.
+    /// Since the first dump a source that is not in it held nothing before.
     is_known: bool,
+    doubted: bool,
 }
 
 impl Baseline {
@@ -57,8 +57,8 @@ impl Baseline {
             let estimate = held_now - (before.balance() + after.balance()) / 2;
             self.settle(key, estimate, churn);
         }
-        self.doubted = false;
         self.is_known = true;
+        self.doubted = false;
     }
 
     /// Takes in that what is known may be wrong by now: a dump that does not find a source quiet leaves it
@@ -118,9 +118,7 @@ impl Baseline {
         let current = self.held_before(&key);
         if churn == 0 {
             self.unsettled.remove(&key);
-        } else if (self.is_known || self.held_before.contains_key(&key))
-            && (estimate - current).abs() <= churn
-        {
+        } else if self.is_known && (estimate - current).abs() <= churn {
             // What is known already is within what this dump can tell.
             if self.doubted {
                 self.unsettled.insert(key);
@@ -207,15 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_dump_invents_nothing_for_a_source_that_held_nothing() {
+    fn a_busy_dump_does_not_doubt_that_a_source_held_nothing_before() {
         let mut baseline = Baseline::exactly(HashMap::new());
-        let busy = census(
-            &[(client(1), 30)],
-            reading(&[(client(1), 40, 0)]),
-            reading(&[(client(1), 40, 40)]),
-        );
-        baseline.reconcile(NETNS, &busy);
+        let rows = |attempts| reading(&[(client(1), attempts, 0)]);
+        baseline.reconcile(NETNS, &census(&[(client(1), 75)], rows(50), rows(80)));
         assert_eq!(baseline.held_before(&client(1)), 0);
+        assert!(!baseline.is_unsettled());
+        // Unless it is doubted: then it is looked at again.
+        baseline.doubt();
+        baseline.reconcile(NETNS, &census(&[(client(1), 75)], rows(50), rows(80)));
+        assert_eq!(baseline.held_before(&client(1)), 0);
+        assert!(baseline.is_unsettled());
+        baseline.reconcile(NETNS, &census(&[(client(1), 84)], rows(80), rows(80)));
+        assert_eq!(baseline.held_before(&client(1)), 4);
         assert!(!baseline.is_unsettled());
     }
 

@@ -120,7 +120,7 @@ fn census(destination: Destination) -> Census {
 }
 
 /// A refusal, and seven more.
-pub(super) fn event() -> Event {
+pub(crate) fn event() -> Event {
     Event {
         wall_ns: 1_795_442_400_000_000_000,
         netns: 1,

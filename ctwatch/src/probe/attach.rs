@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aya::{Ebpf, programs::KProbe};
+use ctwatch_common::{counter::Witness, row::UNATTRIBUTED};
 
 use super::{
     btf::Btf,
@@ -19,7 +20,7 @@ use super::{
     symbols::Symbols,
     tracing::{self, ConntrackTypes, Links, SharedMaps, Targets},
 };
-use crate::model::{mode::Rung, rows::RowReading};
+use crate::model::{counters::Counters, mode::Rung, rows::RowReading};
 
 /// How far up the ladder to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Hooked {
     /// Why not on a higher rung, one sentence each.
     pub why_not_higher: Vec<String>,
     misses: MissCounters,
+    /// Refusals of packets that had asked for an entry before that was counted.
+    refused_unasked: u64,
     /// What keeps traced functions traced; empty on other rungs, where the object does.
     _links: Links,
 }
@@ -73,6 +76,10 @@ impl Hooked {
     /// Reads the counters, and what the hooks missed.
     pub fn read(&self) -> RowReading {
         let mut reading = self.rows.read();
+        reading.unattributed.attempts += self.refused_unasked;
+        if let Some(attempts) = reading.witness.get_mut(Witness::Attempts as usize) {
+            *attempts += self.refused_unasked;
+        }
         reading.missed = self.misses.read().map(Box::new);
         reading
     }
@@ -210,8 +217,20 @@ impl Loaded {
     ) -> Hooked {
         let Self { rows, ring, control, .. } = self;
         let (rare, missing) = rare;
-        let why_not_higher = Vec::new();
-        Hooked { rows, ring, control, rung, rare, missing, why_not_higher, misses, _links: links }
+        // Attempts are counted last, and have only just begun to be.
+        let refused_unasked = Counters::from_row(&rows.row(UNATTRIBUTED).counters).refused;
+        Hooked {
+            rows,
+            ring,
+            control,
+            rung,
+            rare,
+            missing,
+            why_not_higher: Vec::new(),
+            misses,
+            refused_unasked,
+            _links: links,
+        }
     }
 }
 

@@ -8,63 +8,66 @@ use crate::model::{
 };
 
 impl Aggregator {
-    pub(super) fn drift(&self) -> Option<i64> {
-        if !self.mode.counts_in_kernel() || !self.is_baseline_known {
-            return None;
-        }
-        let before_start = self.baseline.sum();
-        // Where ends were missed somebody seems to hold more than it does: that nobody holds less is no remedy.
-        let missed = |reading: &RowReading| {
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed)).max(0)
-        };
-        let sum = |reading: &RowReading| {
-            before_start
-                + reading.total(self.netns).balance()
-                + reading.unattributed.balance()
-                + missed(reading)
-        };
-        let (a, b) = (sum(&self.before), sum(&self.after));
+    /// The distance of the kernel's count from what the sources can have held when it was read.
+    pub(super) fn drift_of(&self, [before, after]: &[Sums; 2]) -> Option<i64> {
+        // Where ends were missed sources seem to hold more than they do: that nobody holds less is no remedy.
+        let nobody_less = self.credit.unsettled().min(0);
+        let (least, most) = (before.held? - nobody_less, after.held? - nobody_less);
         let count = i64::try_from(self.table.entries).unwrap_or(i64::MAX);
-        Some(if count < a.min(b) {
-            a.min(b) - count
-        } else if count > a.max(b) {
-            a.max(b) - count
-        } else {
-            0
-        })
-    }
-
-    pub(super) fn witness(&self) -> Option<WitnessTotals> {
-        if !self.mode.counts_in_kernel() {
-            return None;
-        }
-        let Sums { all_rows, all_cpus, .. } = self.sums_at(&self.after);
-        let sum = |all: &Counters| {
-            i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended)
-        };
-        Some(WitnessTotals {
-            new: all_cpus.new_entries(),
-            refused: all_cpus.refused,
-            ended: all_cpus.ended,
-            difference: i64::try_from(sum(&all_rows) - sum(&all_cpus)).unwrap_or(i64::MAX),
-        })
+        Some(least.max(count).min(most) - count)
     }
 
     pub(super) fn sums(&self) -> Option<[Sums; 2]> {
-        let readings = [&self.before, &self.after];
-        self.mode.counts_in_kernel().then(|| readings.map(|reading| self.sums_at(reading)))
+        if !self.mode.counts_in_kernel() {
+            return None;
+        }
+        let [mut before, mut after] =
+            [&self.before, &self.after].map(|reading| self.sums_at(reading));
+        if self.is_baseline_known {
+            // Rows are read one after the other. What came or went between the two readings of a row may be in the
+            // first sum or not, and nothing else may.
+            let at = |sums: &Sums, reading: &RowReading| {
+                let missed = reading.missed.as_deref().copied().unwrap_or_default();
+                let [rows, nobody] = [sums.sources, sums.nobody];
+                let came = rows.attempts + nobody.attempts + missed.attempts;
+                let went = rows.refused + rows.ended + nobody.refused + nobody.ended + missed.ended;
+                (signed(came), signed(went))
+            };
+            let (came_before, went_before) = at(&before, &self.before);
+            let (came_after, went_after) = at(&after, &self.after);
+            let unsettled = self.before.missed.as_deref();
+            // What is left of rows that were given up is in the baseline.
+            let held = self.baseline.sum() + before.sources.balance() - self.released_balance()
+                + before.nobody.balance()
+                + unsettled.map_or(0, |missed| self.credit.unsettled_at(missed));
+            before.held = Some(held - (went_after - went_before));
+            after.held = Some(held + (came_after - came_before));
+        }
+        let (least, most) = self.counted_before_kernel;
+        before.before_kernel = least;
+        after.before_kernel = most.unwrap_or(least);
+        Some([before, after])
+    }
+
+    /// What one reading has of this namespace, and of nobody's.
+    pub(super) fn counted(&self, reading: &RowReading) -> Counters {
+        let mut counted = reading.total(self.netns);
+        counted.add(&reading.unattributed);
+        counted
+    }
+
+    /// Released rows of this namespace: entries made in them and not gone before they were released.
+    fn released_balance(&self) -> i64 {
+        let here = self.released.iter().filter(|(key, _)| key.netns == self.netns);
+        here.map(|(_, counters)| counters.balance()).sum()
     }
 
     fn sums_at(&self, reading: &RowReading) -> Sums {
         let credited = self.credit.counters();
-        let unsettled =
-            reading.missed.as_ref().map_or(0, |missed| self.credit.unsettled_at(missed));
-        let mut sources = reading.total(self.netns);
-        let held =
-            self.baseline.sum() + sources.balance() + reading.unattributed.balance() + unsettled;
         let mut all_rows = reading.grand_total();
         all_rows.add(&credited);
         all_rows.add(&self.released_rest);
+        let mut sources = reading.total(self.netns);
         for (key, released) in &self.released {
             all_rows.add(released);
             if key.netns == self.netns {
@@ -79,12 +82,12 @@ impl Aggregator {
         };
         all_cpus.add(&credited);
         Sums {
-            held: self.is_baseline_known.then_some(held),
             sources,
             nobody: *reading.unattributed,
             credited,
             all_rows,
             all_cpus,
+            ..Sums::default()
         }
     }
 
@@ -103,4 +106,20 @@ impl Aggregator {
             ..self.loss
         }
     }
+}
+
+/// The per-CPU totals, and how far the rows are from them.
+pub(super) fn witness(Sums { all_rows, all_cpus, .. }: &Sums) -> WitnessTotals {
+    let sum =
+        |all: &Counters| i128::from(all.attempts) + i128::from(all.refused) + i128::from(all.ended);
+    WitnessTotals {
+        new: all_cpus.new_entries(),
+        refused: all_cpus.refused,
+        ended: all_cpus.ended,
+        difference: i64::try_from(sum(all_rows) - sum(all_cpus)).unwrap_or(i64::MAX),
+    }
+}
+
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -13,6 +13,7 @@ use crate::model::{
     source,
     trace::Flow,
 };
+use crate::output::sample;
 
 pub(super) const NETNS: u32 = 42;
 
@@ -152,6 +153,30 @@ fn rates_are_of_the_interval_and_order_the_busy_before_the_idle() {
     );
     assert_eq!(snapshot.table.growth_per_s, Some(12.0));
     assert_eq!(snapshot.table.time_to_full_s, Some(476.0 / 12.0));
+}
+
+#[test]
+fn what_happened_before_the_first_interval_is_told_with_it() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    aggregator.observe(Observation::Event(Event { netns: NETNS, ..sample::event() }));
+    assert_eq!(aggregator.tick(at(1), Ending::More).events.len(), 0);
+    assert_eq!(aggregator.tick(at(2), Ending::More).events.len(), 1);
+    assert_eq!(aggregator.tick(at(3), Ending::Last).events.len(), 0);
+}
+
+#[test]
+fn the_kernels_count_begins_between_two_readings() {
+    let mut aggregator = aggregator(10, SortBy::Entries);
+    let drop = |drop| {
+        Observation::Kernel(KernelStatistics { drop: Some(drop), ..KernelStatistics::default() })
+    };
+    observe(&mut aggregator, &reading(&[(client(1), 30, 7, 0)]), 23);
+    aggregator.observe(drop(100));
+    observe(&mut aggregator, &reading(&[(client(1), 32, 9, 0)]), 23);
+    observe(&mut aggregator, &reading(&[(client(1), 40, 17, 0)]), 23);
+    aggregator.observe(drop(109));
+    let [before, after] = aggregator.tick(at(1), Ending::More).sums.unwrap();
+    assert_eq!((before.before_kernel.refused, after.before_kernel.refused), (7, 9));
 }
 
 #[test]

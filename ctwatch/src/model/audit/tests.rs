@@ -108,6 +108,28 @@ fn what_moves_while_it_is_read_is_equal_as_far_as_it_can_have_been() {
     assert_eq!(moving(145, 150), [("held", 2)]);
 }
 
+/// What had been counted before the kernel's own counts were first read is not among these.
+#[test]
+fn an_audit_may_begin_in_mid_flood() {
+    let counted = |refused, evicted| Counters { refused, evicted, ..Counters::default() };
+    let [mut before, mut after] = [sums(), sums()];
+    before.before_kernel = counted(4, 1);
+    after.before_kernel = counted(6, 2);
+    let mut begun = snapshot(Some([before, after]));
+    for (drop, early_drop, expected) in [
+        (4, 1, [].as_slice()),
+        (6, 2, &[]),
+        (3, 0, &[("refused", 1), ("evicted", 1)]),
+        (7, 3, &[("refused", -1), ("evicted", -1)]),
+    ] {
+        begun.kernel.drop = Some(drop);
+        begun.kernel.early_drop = Some(early_drop);
+        begun.kernel.insert_failed = None;
+        begun.kernel.chaintoolong = None;
+        assert_eq!(wrong(&begun), expected, "{drop} {early_drop}");
+    }
+}
+
 /// Entries that were deleted before they could be inserted are in insert_failed and not in drop.
 #[test]
 fn dying_entries_are_no_clashes() {
