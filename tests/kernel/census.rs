@@ -227,6 +227,26 @@ fn census_prefixes_and_the_destinations_of_one_source() {
     stop(everybody).unwrap();
 }
 
+/// Nobody asked, and nothing presses: the walk at the start stays the only one. Who asks gets another.
+#[test]
+fn census_is_taken_again_only_when_it_is_asked_for() {
+    let Some(gateway) = gateway() else { return };
+    let (mut asked, first) = watch(&gateway, &["--census", "500ms"]);
+    census_of(&mut asked, &first.json, 0);
+    let (mut idle, first) = watch(&gateway, &[]);
+    let (_, at_start) = census_of(&mut idle, &first.json, 0);
+    FlowPlan::udp(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
+    let (_, census) = census_of(&mut asked, &first.json, 100);
+    let line = line_after_now(&mut idle);
+    assert_eq!(number(&line, "totals.entries"), 100, "{line}");
+    assert_eq!(number(&line["census"], "entries"), 0, "{line}");
+    let age_s = |census: &Value| census["age_s"].as_f64().unwrap();
+    assert!(age_s(&line["census"]) > age_s(&at_start), "{line}");
+    assert!(age_s(&line["census"]) > age_s(&census), "{census}");
+    stop(asked).unwrap();
+    stop(idle).unwrap();
+}
+
 /// The census that met `count` entries, with its line.
 fn census_of(watch: &mut Ctwatch, first: &Value, count: u64) -> (Value, Value) {
     let has_it = |line: &Value| line["census"]["entries"] == count;

@@ -1,6 +1,9 @@
 //! The last walk of the table, as long as there is no later one: what the rows are given of it, and its floods.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ctwatch_common::source::SourceKey;
 
@@ -18,17 +21,34 @@ pub struct LastWalk {
     census: Arc<Census>,
     floods: Arc<[Flood]>,
     by_row: HashMap<SourceKey, Shares>,
+    crowds: HashSet<SourceKey>,
 }
 
 impl LastWalk {
     /// Keeps a walk; `row_of` says under which key a source is counted.
     pub fn new(walk: Walk, row_of: impl Fn(&SourceKey) -> SourceKey) -> Self {
         let mut by_row: HashMap<SourceKey, Shares> = HashMap::with_capacity(walk.sources.len());
+        let mut of_many: HashMap<SourceKey, (u64, u64)> = HashMap::new();
         for (source, shares) in &walk.sources {
-            by_row.entry(row_of(source)).or_default().include(*shares);
+            let row = row_of(source);
+            by_row.entry(row).or_default().include(*shares);
+            if row != *source {
+                let (sources, entries) = of_many.entry(row).or_default();
+                *sources += 1;
+                *entries += u64::from(shares.entries);
+            }
         }
+        let is_crowd = |(sources, entries): &(u64, u64)| {
+            *entries <= sources.saturating_mul(flood::ENTRIES_OF_A_SOURCE_MAX)
+        };
+        let crowds = of_many.into_iter().filter(|(_, of)| is_crowd(of)).map(|(row, _)| row);
         let floods = flood::recognise(&walk.destinations).into();
-        Self { at: walk.at, census: walk.census, floods, by_row }
+        Self { at: walk.at, census: walk.census, floods, by_row, crowds: crowds.collect() }
+    }
+
+    /// Whether a row for many addresses was one of sources that held next to nothing each.
+    pub fn is_crowd(&self, row: &SourceKey) -> bool {
+        self.crowds.contains(row)
     }
 
     /// The floods that it met.

@@ -29,12 +29,14 @@ use state::{StateCounts, StateNumbers};
 
 /// How many rows each list of a census has at most.
 pub const LISTED_MAX: usize = 20;
-/// Sources whose shares are kept one by one, 37 bytes each; those of further sources are only in the totals.
+/// Sources whose shares are kept one by one, 41 bytes each; those of further sources are only in the totals.
 const SOURCES_MAX: usize = 200_000;
 
 /// Entries of one source, or of all, by how far they are connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
+    /// All of them.
+    pub entries: u32,
     /// Entries that the kernel does not evict to make room (`IPS_ASSURED`).
     pub assured: u32,
     /// Entries that nobody has answered (no `IPS_SEEN_REPLY`).
@@ -43,12 +45,14 @@ pub struct Shares {
 
 impl Shares {
     fn add(&mut self, entry: &WalkedEntry) {
+        self.entries = self.entries.saturating_add(1);
         self.assured = self.assured.saturating_add(entry.assured.into());
         self.unreplied = self.unreplied.saturating_add(entry.unreplied.into());
     }
 
     /// Adds others to these.
     pub fn include(&mut self, other: Self) {
+        self.entries = self.entries.saturating_add(other.entries);
         self.assured = self.assured.saturating_add(other.assured);
         self.unreplied = self.unreplied.saturating_add(other.unreplied);
     }

@@ -80,7 +80,7 @@ pub(super) fn floods() -> Json {
         list("prefixes with a tenth of its sources; empty if they come from everywhere", share),
     );
     nullable(list(
-        "destinations that 1000 sources or more hold at most two entries each to, at least 90 % of them unreplied: their \
+        "destinations that 1000 sources or more hold at most two entries each to, at least 90 % of them half open: their \
          addresses are probably made up, so while there is a flood sources that are only part of it are in 'others'; \
          null before the first walk of the table",
         object(flood),
