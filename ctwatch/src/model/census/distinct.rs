@@ -8,56 +8,59 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use ctwatch_common::source::SourceKey;
 
-/// Addresses that are kept, 20 bytes each.
+/// Addresses that are kept, 24 bytes each.
 pub const SAMPLE_MAX: usize = 256;
 
-/// What stands for a set of addresses of one family.
+/// What stands for a set of addresses of one family. Two addresses of the same hash would count as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DistinctAddresses {
-    /// Hash and address, the smallest hashes first.
-    smallest: Vec<(u32, [u8; 16])>,
+    /// The smallest hashes, in their order. They are looked at for every entry, so nothing else lies between them.
+    hashes: Vec<u64>,
+    /// Of each hash the address.
+    addresses: Vec<[u8; 16]>,
 }
 
 impl DistinctAddresses {
     /// Adds the address of a key.
     pub fn add(&mut self, source: &SourceKey) {
-        let item = (hash(&source.address), source.address);
-        if self.is_sample() && self.smallest.last().is_some_and(|last| item > *last) {
+        let hash = hash(&source.address);
+        if self.is_sample() && self.hashes.last().is_some_and(|largest| hash > *largest) {
             return;
         }
-        if let Err(place) = self.smallest.binary_search(&item) {
-            self.smallest.insert(place, item);
-            self.smallest.truncate(SAMPLE_MAX);
+        if let Err(place) = self.hashes.binary_search(&hash) {
+            self.hashes.insert(place, hash);
+            self.hashes.truncate(SAMPLE_MAX);
+            self.addresses.insert(place, source.address);
+            self.addresses.truncate(SAMPLE_MAX);
         }
     }
 
     /// How many addresses: exact below [`SAMPLE_MAX`], else with a standard error of 6 % (1/√254).
     pub fn count(&self) -> u64 {
-        match self.smallest.last() {
-            Some((largest, _)) if self.is_sample() => {
-                let kept = self.smallest.len() as u64 - 1;
-                kept.saturating_mul(1 << 32) / (u64::from(*largest) + 1)
+        match self.hashes.last() {
+            Some(largest) if self.is_sample() => {
+                let kept = self.hashes.len() as f64 - 1.0;
+                (kept / *largest as f64 * u64::MAX as f64) as u64
             }
-            _ => self.smallest.len() as u64,
+            _ => self.hashes.len() as u64,
         }
     }
 
     /// The addresses that are kept, each as likely as any other.
     pub fn sample(&self) -> impl Iterator<Item = &[u8; 16]> {
-        self.smallest.iter().map(|(_, address)| address)
+        self.addresses.iter()
     }
 
     /// Whether there may be more addresses than are kept.
     fn is_sample(&self) -> bool {
-        self.smallest.len() >= SAMPLE_MAX
+        self.hashes.len() >= SAMPLE_MAX
     }
 }
 
-fn hash(address: &[u8; 16]) -> u32 {
+fn hash(address: &[u8; 16]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(address);
-    // The upper half is as good as any.
-    u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)
+    hasher.finish()
 }
 
 #[cfg(test)]
