@@ -4,6 +4,8 @@
 //! Such sources are innocent, and a list of them is worse than none. A flood is named by its destination and, where
 //! its sources lie close together, by their prefixes.
 
+use std::collections::HashMap;
+
 use ctwatch_common::source::SourceKey;
 use ipnet::IpNet;
 
@@ -30,9 +32,10 @@ const FLOODS_MAX: usize = 10;
 /// A flood, by the last walk of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flood {
-    /// Where it goes.
+    /// Where it goes; without a port if it goes to many.
     pub destination: Destination,
-    /// Entries that it has made and that are left.
+    /// Entries that it has made and that are left; at least so many if it goes to more ports than a walk counts
+    /// destinations.
     pub entries: u64,
     /// Different source addresses, an estimate.
     pub sources: u64,
@@ -53,10 +56,21 @@ pub struct PrefixShare {
     pub share: f64,
 }
 
-/// The floods among the destinations of a walk, the largest first.
+/// The floods among the destinations of a walk, the largest first. One that goes to many ports of an address is one
+/// flood without a port.
 pub fn recognise(destinations: &Destinations) -> Vec<Flood> {
-    let mut floods: Vec<Flood> =
-        destinations.iter().filter_map(|(destination, tally)| flood(*destination, tally)).collect();
+    let mut floods = Vec::new();
+    let mut over_ports: HashMap<Destination, DestinationTally> = HashMap::new();
+    for (destination, tally) in destinations.iter().filter(|(_, tally)| is_like_a_flood(tally)) {
+        match flood(*destination, tally) {
+            Some(flood) => floods.push(flood),
+            None => {
+                let address = Destination { port: None, ..*destination };
+                over_ports.entry(address).or_default().include(tally);
+            }
+        }
+    }
+    floods.extend(over_ports.iter().filter_map(|(address, tally)| flood(*address, tally)));
     floods.sort_unstable_by(|a, b| {
         b.entries.cmp(&a.entries).then_with(|| a.destination.cmp(&b.destination))
     });
@@ -92,19 +106,24 @@ pub fn is_only_part_of(
 
 fn flood(destination: Destination, tally: &DestinationTally) -> Option<Flood> {
     let sources = tally.sources.count();
-    let share = |entries: u64| entries as f64 / tally.entries as f64;
-    let half_open_share = share(tally.half_open);
-    let is_flood = sources >= SOURCES_MIN
-        && tally.entries <= sources.saturating_mul(ENTRIES_OF_A_SOURCE_MAX)
-        && half_open_share >= HALF_OPEN_MIN;
-    is_flood.then(|| Flood {
+    (is_like_a_flood(tally) && sources >= SOURCES_MIN).then(|| Flood {
         destination,
         entries: tally.entries,
         sources,
-        unreplied_share: share(tally.unreplied),
-        half_open_share,
+        unreplied_share: share(tally.unreplied, tally),
+        half_open_share: share(tally.half_open, tally),
         prefixes: prefixes(destination, tally),
     })
+}
+
+/// Whether it is one but for the number of its sources.
+fn is_like_a_flood(tally: &DestinationTally) -> bool {
+    tally.entries <= tally.sources.count().saturating_mul(ENTRIES_OF_A_SOURCE_MAX)
+        && share(tally.half_open, tally) >= HALF_OPEN_MIN
+}
+
+fn share(part: u64, tally: &DestinationTally) -> f64 {
+    part as f64 / tally.entries as f64
 }
 
 fn prefixes(destination: Destination, tally: &DestinationTally) -> Vec<PrefixShare> {

@@ -33,6 +33,16 @@ pub struct DestinationTally {
     pub sources: DistinctAddresses,
 }
 
+impl DestinationTally {
+    /// Adds what was counted of another destination.
+    pub fn include(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.unreplied += other.unreplied;
+        self.half_open += other.half_open;
+        self.sources.include(&other.sources);
+    }
+}
+
 /// What is shown of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationNumbers {

@@ -23,15 +23,13 @@ pub struct DistinctAddresses {
 impl DistinctAddresses {
     /// Adds the address of a key.
     pub fn add(&mut self, source: &SourceKey) {
-        let hash = hash(&source.address);
-        if self.is_sample() && self.hashes.last().is_some_and(|largest| hash > *largest) {
-            return;
-        }
-        if let Err(place) = self.hashes.binary_search(&hash) {
-            self.hashes.insert(place, hash);
-            self.hashes.truncate(SAMPLE_MAX);
-            self.addresses.insert(place, source.address);
-            self.addresses.truncate(SAMPLE_MAX);
+        self.insert(hash(&source.address), source.address);
+    }
+
+    /// Adds the addresses of another set; the result is that of adding all of both, one by one.
+    pub fn include(&mut self, other: &Self) {
+        for (hash, address) in other.hashes.iter().zip(&other.addresses) {
+            self.insert(*hash, *address);
         }
     }
 
@@ -49,6 +47,18 @@ impl DistinctAddresses {
     /// The addresses that are kept, each as likely as any other.
     pub fn sample(&self) -> impl Iterator<Item = &[u8; 16]> {
         self.addresses.iter()
+    }
+
+    fn insert(&mut self, hash: u64, address: [u8; 16]) {
+        if self.is_sample() && self.hashes.last().is_some_and(|largest| hash > *largest) {
+            return;
+        }
+        if let Err(place) = self.hashes.binary_search(&hash) {
+            self.hashes.insert(place, hash);
+            self.hashes.truncate(SAMPLE_MAX);
+            self.addresses.insert(place, address);
+            self.addresses.truncate(SAMPLE_MAX);
+        }
     }
 
     /// Whether there may be more addresses than are kept.
@@ -95,6 +105,16 @@ mod tests {
             let distinct: HashSet<&u32> = addresses.iter().collect();
             prop_assume!(distinct.len() < SAMPLE_MAX);
             prop_assert_eq!(of(addresses.iter().copied()).count(), distinct.len() as u64);
+        }
+
+        #[test]
+        fn two_sets_together_are_the_set_of_all(
+            one in prop::collection::vec(any::<u32>(), 0..600),
+            other in prop::collection::vec(any::<u32>(), 0..600),
+        ) {
+            let mut both = of(one.clone());
+            both.include(&of(other.clone()));
+            prop_assert_eq!(both, of(one.into_iter().chain(other)));
         }
 
         #[test]

@@ -191,7 +191,8 @@ pub const FLOOD: &[Field<Flood>] = &[
     Field {
         name: "entries",
         unit: "entries",
-        help: "entries to this destination at the last walk of the table (census.age_s ago)",
+        help: "entries to this destination at the last walk of the table (census.age_s ago); at least so many if it goes \
+               to more than 4000 ports",
         value: |f| Value::Count(f.entries),
     },
     Field {

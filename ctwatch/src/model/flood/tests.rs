@@ -74,6 +74,17 @@ fn a_spoofed_flood_is_named_by_its_destination() {
 }
 
 #[test]
+fn a_flood_to_many_ports_is_one() {
+    let destination = |number: u32| (IpAddr::from([198, 51, 100, 1]), number as u16);
+    let floods = Traffic { destination, count: 4000, ..Traffic::FLOOD }.floods();
+    let [flood] = floods.as_slice() else { panic!("{floods:?}") };
+    assert_eq!((flood.destination.port, flood.entries), (None, 4000));
+    // With more ports than a walk counts destinations it is still seen, and has at least so many entries.
+    let floods = Traffic { destination, count: 60_000, ..Traffic::FLOOD }.floods();
+    assert_eq!((floods[0].destination.port, floods[0].entries), (None, 4096));
+}
+
+#[test]
 fn a_flood_that_the_server_answers_is_a_flood_if_nobody_goes_on() {
     let syn_recv = Traffic { answered: 1, state: State::Tcp(2), ..Traffic::FLOOD };
     let floods = syn_recv.floods();
@@ -107,6 +118,14 @@ fn what_only_looks_like_a_flood_is_none() {
             Traffic {
                 sources: |_| IpAddr::from([10, 0, 1, 2]),
                 destination: |number| (IpAddr::from([198, 51, 100, 1]), number as u16),
+                ..Traffic::FLOOD
+            },
+        ),
+        (
+            "many clients of a peer-to-peer host that is up",
+            Traffic {
+                destination: |number| (IpAddr::from([198, 51, 100, 1]), number as u16),
+                answered: 1,
                 ..Traffic::FLOOD
             },
         ),

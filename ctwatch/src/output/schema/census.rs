@@ -73,7 +73,13 @@ pub(super) fn prefixes() -> Json {
 
 /// The key `floods`.
 pub(super) fn floods() -> Json {
-    let mut flood = named(place(), fields::FLOOD);
+    let [destination, _, protocol] = place();
+    let port = json!({
+        "type": ["integer", "null"],
+        "description": "null where the protocol has none, or if it goes to many ports",
+    });
+    let place = [destination, ("destination_port", port), protocol];
+    let mut flood = named(place, fields::FLOOD);
     let share = object(named([("prefix", text("in CIDR form"))], fields::PREFIX_SHARE));
     flood.insert(
         "prefixes".to_owned(),
