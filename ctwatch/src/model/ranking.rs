@@ -8,7 +8,6 @@ use super::{
     limits::{Limits, SortBy},
     moment::Moment,
     snapshot::SourceNumbers,
-    source,
 };
 
 /// What the next interval has to know of this one.
@@ -84,15 +83,11 @@ fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
             .then(by_rate),
     };
     // The rest is only to make the order the same every time.
-    first.then_with(|| b.new.cmp(&a.new)).then_with(|| name(a).cmp(&name(b)))
+    first.then_with(|| b.new.cmp(&a.new)).then_with(|| a.key.cmp(&b.key))
 }
 
 fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(0.0).total_cmp(&a.unwrap_or(0.0))
-}
-
-fn name(row: &SourceNumbers) -> Option<(SourceKey, String)> {
-    row.key.map(|key| (key, source::text(&key)))
 }
 
 impl SourceNumbers {
