@@ -79,3 +79,22 @@ fn a_spoofed_flood_is_named_by_its_destination() {
         (&5000.into(), &5300.into())
     );
 }
+
+#[test]
+fn a_spoofed_flood_that_the_server_answers_is_named_as_well() {
+    let Some(gateway) = gateway() else { return };
+    let _listener = TcpListener::start(gateway.server(), 8080).unwrap();
+    FlowPlan::tcp_syn(ip("10.0.1.2"), 2000)
+        .to(address::SERVER_V4.into(), 8080)
+        .from_scattered(Ipv4Addr::new(20, 0, 0, 0))
+        .send(gateway.client())
+        .unwrap();
+    wait_for_entries(&gateway, 2000);
+    let (mut watch, _) = watch(&gateway, "250ms");
+    let line = line_with(&mut watch, "the flood", |line| line["floods"][0]["entries"] == 2000);
+    let flood = &line["floods"][0];
+    assert_eq!(flood["half_open_share"], 1.0, "{flood}");
+    // Nearly all have got their answer, from a server that knows no better.
+    assert!(flood["unreplied_share"].as_f64().unwrap() < 0.5, "{flood}");
+    assert_eq!(line["sources"].as_array().map(Vec::len), Some(0), "{line}");
+}

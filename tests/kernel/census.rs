@@ -11,7 +11,7 @@ use ctwatch_lab::{Ctwatch, FlowPlan, Gateway, address, counters, wait};
 use serde_json::Value;
 
 use crate::observed::{
-    INTERVAL, assert_consistent, gateway, ip, line_after_now, number, of_source, rows, stop, watch,
+    assert_consistent, gateway, ip, line_after_now, number, of_source, rows, stop, watch,
 };
 
 #[test]
@@ -214,17 +214,35 @@ fn census_prefixes_and_the_destinations_of_one_source() {
     let to = |address: &str, port, entries| (address.to_owned(), port, entries, 1);
     assert_eq!(destinations, [to("198.51.100.1", 8080, 400), to("198.51.100.77", 53, 40)]);
     assert_consistent(&gateway, &line);
-    // Nobody came or went: what is held is all that grows, by the second.
-    let (then, now) = (line_after_now(&mut one), line_after_now(&mut one));
+    // Nobody came or went: from one line to the next it grows by what is held in that interval, which is rounded.
     let seconds = |line: &Value| line["totals"]["entry_seconds"].as_f64().unwrap();
-    let interval_s = now["interval_s"].as_f64().unwrap() + INTERVAL.as_secs_f64();
+    let then = line_after_now(&mut one);
+    let now = one.next(wait::PATIENCE).unwrap().json;
+    let expected = 1490.0 * now["interval_s"].as_f64().unwrap();
     let grown = seconds(&now) - seconds(&then);
-    assert!(
-        grown >= 1490.0 * INTERVAL.as_secs_f64(),
-        "{grown} in at least one interval of {interval_s} s"
-    );
+    assert!((grown - expected).abs() <= 1490.0 * 0.001, "{grown} and not {expected}: {now}");
     stop(one).unwrap();
     stop(everybody).unwrap();
+}
+
+/// Nobody asked, and nothing presses: the walk at the start stays the only one. Who asks gets another.
+#[test]
+fn census_is_taken_again_only_when_it_is_asked_for() {
+    let Some(gateway) = gateway() else { return };
+    let (mut asked, first) = watch(&gateway, &["--census", "500ms"]);
+    census_of(&mut asked, &first.json, 0);
+    let (mut idle, first) = watch(&gateway, &[]);
+    let (_, at_start) = census_of(&mut idle, &first.json, 0);
+    FlowPlan::udp(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
+    let (_, census) = census_of(&mut asked, &first.json, 100);
+    let line = line_after_now(&mut idle);
+    assert_eq!(number(&line, "totals.entries"), 100, "{line}");
+    assert_eq!(number(&line["census"], "entries"), 0, "{line}");
+    let age_s = |census: &Value| census["age_s"].as_f64().unwrap();
+    assert!(age_s(&line["census"]) > age_s(&at_start), "{line}");
+    assert!(age_s(&line["census"]) > age_s(&census), "{census}");
+    stop(asked).unwrap();
+    stop(idle).unwrap();
 }
 
 /// The census that met `count` entries, with its line.

@@ -173,10 +173,12 @@ impl Aggregator {
         let prefixes = nothing.entries.and_then(|_| prefix::of_rows(&rows));
         let floods = self.last_walk.as_ref().map(|walk| Arc::clone(walk.floods()));
         let since_start_s = now.since(self.started).as_secs_f64();
+        let is_crowd =
+            |key: &SourceKey| self.last_walk.as_ref().is_some_and(|walk| walk.is_crowd(key));
         let may_be_listed = |row: &SourceNumbers| {
-            let told_of = floods.as_deref().unwrap_or_default();
+            let floods = floods.as_deref().unwrap_or_default();
             self.is_asked_for(row)
-                && !flood::is_only_part_of(told_of, row, interval_s, since_start_s)
+                && !flood::is_only_part_of(floods, row, is_crowd, interval_s, since_start_s)
         };
         let (sources, others, totals) = rank(rows, nothing, &self.limits, may_be_listed);
         let table = self.table_now(interval_s);

@@ -56,7 +56,8 @@ pub(crate) fn snapshot() -> Snapshot {
         destination,
         entries: 100_000,
         sources: 98_765,
-        unreplied_share: 0.99,
+        unreplied_share: 0.5,
+        half_open_share: 0.99,
         prefixes: vec![share],
     };
     let culprit = numbers("10.0.1.2", 61_000);
@@ -107,7 +108,8 @@ fn census(destination: Destination) -> Census {
             destination,
             entries: 100_000,
             sources: 98_765,
-            unreplied: 99_000,
+            unreplied: 50_000,
+            half_open: 99_000,
         }],
         snat_pools: vec![PoolNumbers {
             pool: Pool { address, destination: udp, ports: 64_512 },

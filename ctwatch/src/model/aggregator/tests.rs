@@ -274,6 +274,24 @@ fn while_there_is_a_flood_its_sources_are_summed_up_and_the_heavy_one_is_listed(
 }
 
 #[test]
+fn rows_for_many_made_up_sources_are_not_listed_and_one_that_hides_a_heavy_source_is() {
+    let mut aggregator = aggregator(1000, SortBy::Entries);
+    let network = |third: u8, last: u8| source::key(NETNS, [20, 0, third, last].into(), 17);
+    let crowd = || (0..2000_u32).map(|number| network((number / 250) as u8, (number % 250) as u8));
+    let heavy = network(0, 251);
+    let mut rows: Vec<_> = (0..8).map(|third| (network(third, 0).prefix(), 250, 0, 0)).collect();
+    rows[0].1 += 400;
+    rows.push((heavy.namespace(), 70, 0, 0));
+    observe(&mut aggregator, &reading(&rows), 2470);
+    aggregator.observe(walked(crowd().chain(vec![heavy; 400]), at(1)));
+    let snapshot = aggregator.tick(at(1), Ending::More);
+    assert_eq!(snapshot.floods.as_deref().map(<[_]>::len), Some(1));
+    let listed: Vec<_> = snapshot.sources.iter().map(|row| (row.key, row.entries)).collect();
+    assert_eq!(listed, [(Some(heavy.prefix()), Some(650))]);
+    assert_eq!((snapshot.others.entries, snapshot.totals.entries), (Some(1820), Some(2470)));
+}
+
+#[test]
 fn what_a_walk_told_adds_up_whoever_has_a_row() {
     let mut aggregator = aggregator(1, SortBy::Entries);
     assert_eq!(aggregator.tick(at(0), Ending::More).totals.unreplied, None);

@@ -23,9 +23,10 @@ impl<K: Eq + Hash, V: Default> Bounded<K, V> {
 
     /// The count of a key; `None`, which is counted, if there is no room for it.
     pub fn of(&mut self, key: K) -> Option<&mut V> {
-        if self.counts.len() >= self.keys_max && !self.counts.contains_key(&key) {
-            self.not_counted += 1;
-            return None;
+        if self.counts.len() >= self.keys_max {
+            let count = self.counts.get_mut(&key);
+            self.not_counted += u64::from(count.is_none());
+            return count;
         }
         Some(self.counts.entry(key).or_default())
     }
@@ -33,6 +34,16 @@ impl<K: Eq + Hash, V: Default> Bounded<K, V> {
     /// All counts, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.counts.iter()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
     }
 
     /// How often there was no room.

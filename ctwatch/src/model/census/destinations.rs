@@ -27,8 +27,20 @@ pub struct DestinationTally {
     pub entries: u64,
     /// Of those, entries that nobody has answered.
     pub unreplied: u64,
+    /// Of those, see [`WalkedEntry::is_half_open`].
+    pub half_open: u64,
     /// Whom they come from.
     pub sources: DistinctAddresses,
+}
+
+impl DestinationTally {
+    /// Adds what was counted of another destination.
+    pub fn include(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.unreplied += other.unreplied;
+        self.half_open += other.half_open;
+        self.sources.include(&other.sources);
+    }
 }
 
 /// What is shown of one.
@@ -42,6 +54,8 @@ pub struct DestinationNumbers {
     pub sources: u64,
     /// Entries that nobody has answered.
     pub unreplied: u64,
+    /// Those, and the ones of TCP that are not beyond the answer to their first packet.
+    pub half_open: u64,
 }
 
 /// All that were counted.
@@ -68,6 +82,7 @@ impl Destinations {
         if let Some(tally) = self.counts.of(destination) {
             tally.entries += 1;
             tally.unreplied += u64::from(entry.unreplied);
+            tally.half_open += u64::from(entry.is_half_open());
             tally.sources.add(&entry.flow.source);
         }
     }
@@ -88,6 +103,7 @@ impl Destinations {
                 entries: tally.entries,
                 sources: tally.sources.count(),
                 unreplied: tally.unreplied,
+                half_open: tally.half_open,
             };
         ordered.into_iter().take(listed_max).map(numbers).collect()
     }

@@ -8,56 +8,69 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use ctwatch_common::source::SourceKey;
 
-/// Addresses that are kept, 20 bytes each.
+/// Addresses that are kept, 24 bytes each.
 pub const SAMPLE_MAX: usize = 256;
 
-/// What stands for a set of addresses of one family.
+/// What stands for a set of addresses of one family. Two addresses of the same hash would count as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DistinctAddresses {
-    /// Hash and address, the smallest hashes first.
-    smallest: Vec<(u32, [u8; 16])>,
+    /// The smallest hashes, in their order. They are looked at for every entry, so nothing else lies between them.
+    hashes: Vec<u64>,
+    /// Of each hash the address.
+    addresses: Vec<[u8; 16]>,
 }
 
 impl DistinctAddresses {
     /// Adds the address of a key.
     pub fn add(&mut self, source: &SourceKey) {
-        let item = (hash(&source.address), source.address);
-        if self.is_sample() && self.smallest.last().is_some_and(|last| item > *last) {
-            return;
-        }
-        if let Err(place) = self.smallest.binary_search(&item) {
-            self.smallest.insert(place, item);
-            self.smallest.truncate(SAMPLE_MAX);
+        self.insert(hash(&source.address), source.address);
+    }
+
+    /// Adds the addresses of another set; the result is that of adding all of both, one by one.
+    pub fn include(&mut self, other: &Self) {
+        for (hash, address) in other.hashes.iter().zip(&other.addresses) {
+            self.insert(*hash, *address);
         }
     }
 
     /// How many addresses: exact below [`SAMPLE_MAX`], else with a standard error of 6 % (1/√254).
     pub fn count(&self) -> u64 {
-        match self.smallest.last() {
-            Some((largest, _)) if self.is_sample() => {
-                let kept = self.smallest.len() as u64 - 1;
-                kept.saturating_mul(1 << 32) / (u64::from(*largest) + 1)
+        match self.hashes.last() {
+            Some(largest) if self.is_sample() => {
+                let kept = self.hashes.len() as f64 - 1.0;
+                (kept / *largest as f64 * u64::MAX as f64) as u64
             }
-            _ => self.smallest.len() as u64,
+            _ => self.hashes.len() as u64,
         }
     }
 
     /// The addresses that are kept, each as likely as any other.
     pub fn sample(&self) -> impl Iterator<Item = &[u8; 16]> {
-        self.smallest.iter().map(|(_, address)| address)
+        self.addresses.iter()
+    }
+
+    fn insert(&mut self, hash: u64, address: [u8; 16]) {
+        if self.is_sample() && self.hashes.last().is_some_and(|largest| hash > *largest) {
+            return;
+        }
+        if let Err(place) = self.hashes.binary_search(&hash) {
+            self.hashes.insert(place, hash);
+            self.hashes.truncate(SAMPLE_MAX);
+            self.addresses.insert(place, address);
+            self.addresses.truncate(SAMPLE_MAX);
+        }
     }
 
     /// Whether there may be more addresses than are kept.
     fn is_sample(&self) -> bool {
-        self.smallest.len() >= SAMPLE_MAX
+        self.hashes.len() >= SAMPLE_MAX
     }
 }
 
-fn hash(address: &[u8; 16]) -> u32 {
+fn hash(address: &[u8; 16]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(address);
-    // The upper half is as good as any.
-    u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -92,6 +105,16 @@ mod tests {
             let distinct: HashSet<&u32> = addresses.iter().collect();
             prop_assume!(distinct.len() < SAMPLE_MAX);
             prop_assert_eq!(of(addresses.iter().copied()).count(), distinct.len() as u64);
+        }
+
+        #[test]
+        fn two_sets_together_are_the_set_of_all(
+            one in prop::collection::vec(any::<u32>(), 0..600),
+            other in prop::collection::vec(any::<u32>(), 0..600),
+        ) {
+            let mut both = of(one.clone());
+            both.include(&of(other.clone()));
+            prop_assert_eq!(both, of(one.into_iter().chain(other)));
         }
 
         #[test]

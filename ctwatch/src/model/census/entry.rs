@@ -22,6 +22,14 @@ pub struct WalkedEntry {
     pub zone: u16,
 }
 
+impl WalkedEntry {
+    /// Whether whoever opened it has never shown to be there: nobody has answered, or TCP is not beyond the answer to
+    /// its first packet.
+    pub fn is_half_open(&self) -> bool {
+        self.unreplied || self.state.is_opening()
+    }
+}
+
 /// The tuple under which the other side sees a translated connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceNat {

@@ -29,12 +29,14 @@ use state::{StateCounts, StateNumbers};
 
 /// How many rows each list of a census has at most.
 pub const LISTED_MAX: usize = 20;
-/// Sources whose shares are kept one by one, 37 bytes each; those of further sources are only in the totals.
-const SOURCES_MAX: usize = 200_000;
+/// Sources whose shares are kept one by one, in 5 MB; those of further sources are only in the totals.
+const SOURCES_MAX: usize = 114_688;
 
 /// Entries of one source, or of all, by how far they are connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
+    /// All of them.
+    pub entries: u32,
     /// Entries that the kernel does not evict to make room (`IPS_ASSURED`).
     pub assured: u32,
     /// Entries that nobody has answered (no `IPS_SEEN_REPLY`).
@@ -43,12 +45,14 @@ pub struct Shares {
 
 impl Shares {
     fn add(&mut self, entry: &WalkedEntry) {
+        self.entries = self.entries.saturating_add(1);
         self.assured = self.assured.saturating_add(entry.assured.into());
         self.unreplied = self.unreplied.saturating_add(entry.unreplied.into());
     }
 
     /// Adds others to these.
     pub fn include(&mut self, other: Self) {
+        self.entries = self.entries.saturating_add(other.entries);
         self.assured = self.assured.saturating_add(other.assured);
         self.unreplied = self.unreplied.saturating_add(other.unreplied);
     }
@@ -106,8 +110,10 @@ pub struct Walk {
     pub census: Arc<Census>,
     /// All destinations that were counted.
     pub destinations: Destinations,
-    /// Assured and unreplied entries by source; sources that found no room are only in the census.
+    /// Assured and unreplied entries by source.
     pub sources: HashMap<SourceKey, Shares>,
+    /// Entries of sources that found no room: of these it is not known.
+    pub sources_not_counted: u64,
 }
 
 impl Default for Tally {
@@ -163,6 +169,7 @@ impl Tally {
             at,
             census: Arc::new(census),
             destinations: self.destinations,
+            sources_not_counted: self.sources.not_counted(),
             sources: self.sources.into_counts(),
         }
     }

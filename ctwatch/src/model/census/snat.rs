@@ -62,8 +62,15 @@ pub struct Holder {
 /// All pools that were met.
 #[derive(Clone, Debug)]
 pub struct SnatPools {
-    pools: Bounded<Pool, u64>,
-    holders: Bounded<(Pool, IpAddr), u64>,
+    pools: Bounded<Pool, PoolTally>,
+    /// Ports by number of the pool and address, of the family of the pool's; small, as there are many.
+    holders: Bounded<(u32, [u8; 16]), u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PoolTally {
+    number: u32,
+    ports_used: u64,
 }
 
 impl Default for SnatPools {
@@ -79,46 +86,47 @@ impl SnatPools {
         let Some(pool) = entry.source_nat.and_then(|nat| pool(source.protocol, &nat)) else {
             return;
         };
-        let Some(ports_used) = self.pools.of(pool) else { return };
-        *ports_used += 1;
-        if let Some(address) = source::address(source.family, &source.address)
-            && let Some(ports_used) = self.holders.of((pool, address))
-        {
+        let next_number = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
+        let Some(tally) = self.pools.of(pool) else { return };
+        if tally.ports_used == 0 {
+            tally.number = next_number;
+        }
+        tally.ports_used += 1;
+        if let Some(ports_used) = self.holders.of((tally.number, source.address)) {
             *ports_used += 1;
         }
     }
 
     /// The `listed_max` pools of which the largest part is taken, the fullest first.
     pub fn most(&self, listed_max: usize) -> Vec<PoolNumbers> {
-        let mut pools: Vec<PoolNumbers> = self
-            .pools
-            .iter()
-            .map(|(pool, ports_used)| PoolNumbers {
-                pool: *pool,
-                ports_used: *ports_used,
-                utilization: *ports_used as f64 / f64::from(pool.ports),
-                holders: Vec::new(),
-            })
-            .collect();
-        pools.sort_unstable_by(|a, b| {
-            b.utilization.total_cmp(&a.utilization).then_with(|| a.pool.cmp(&b.pool))
+        let utilization = |pool: &Pool, used: u64| used as f64 / f64::from(pool.ports);
+        let mut fullest: Vec<(&Pool, &PoolTally)> = self.pools.iter().collect();
+        fullest.sort_unstable_by(|(a, of_a), (b, of_b)| {
+            let (of_a, of_b) = (utilization(a, of_a.ports_used), utilization(b, of_b.ports_used));
+            of_b.total_cmp(&of_a).then_with(|| a.cmp(b))
         });
-        pools.truncate(listed_max);
-        let mut holders: HashMap<Pool, Vec<Holder>> =
-            pools.iter().map(|listed| (listed.pool, Vec::new())).collect();
-        for ((pool, source), ports_used) in self.holders.iter() {
-            if let Some(holders) = holders.get_mut(pool) {
-                holders.push(Holder { source: *source, ports_used: *ports_used });
+        fullest.truncate(listed_max);
+        let mut holders: HashMap<u32, Vec<Holder>> = HashMap::new();
+        let families: HashMap<u32, u16> = fullest
+            .iter()
+            .map(|(pool, tally)| (tally.number, source::key(0, pool.address, 0).family))
+            .collect();
+        for ((number, address), ports_used) in self.holders.iter() {
+            if let Some(family) = families.get(number)
+                && let Some(source) = source::address(*family, address)
+            {
+                let holder = Holder { source, ports_used: u64::from(*ports_used) };
+                holders.entry(*number).or_default().push(holder);
             }
         }
-        for listed in &mut pools {
-            listed.holders = holders.remove(&listed.pool).unwrap_or_default();
-            listed
-                .holders
-                .sort_unstable_by_key(|holder| (Reverse(holder.ports_used), holder.source));
-            listed.holders.truncate(NAMED_HOLDERS);
-        }
-        pools
+        let numbers = |(pool, PoolTally { number, ports_used }): (&Pool, &PoolTally)| {
+            let mut holders = holders.remove(number).unwrap_or_default();
+            holders.sort_unstable_by_key(|holder| (Reverse(holder.ports_used), holder.source));
+            holders.truncate(NAMED_HOLDERS);
+            let utilization = utilization(pool, *ports_used);
+            PoolNumbers { pool: *pool, ports_used: *ports_used, utilization, holders }
+        };
+        fullest.into_iter().map(numbers).collect()
     }
 }
 

@@ -56,6 +56,11 @@ impl State {
         u8::try_from(number).ok().map(Self::Tcp)
     }
 
+    /// Whether TCP has not got beyond the answer to the first packet: SYN_SENT, SYN_RECV or SYN_SENT2.
+    pub fn is_opening(self) -> bool {
+        matches!(self, Self::Tcp(1 | 2 | 9))
+    }
+
     fn index(self) -> usize {
         match self {
             Self::Tcp(number) if usize::from(number) < TCP_STATES.len() => number.into(),

@@ -77,8 +77,8 @@ fn shares_zones_and_states_are_counted() {
         [ZoneNumbers { zone: 7, entries: 3 }, ZoneNumbers { zone: 0, entries: 1 }]
     );
     let shares = |client, protocol| walk.sources[&source::key(NETNS, client, protocol)];
-    assert_eq!(shares(client(1), UDP), Shares { assured: 0, unreplied: 2 });
-    assert_eq!(shares(client(2), TCP), Shares { assured: 2, unreplied: 0 });
+    assert_eq!(shares(client(1), UDP), Shares { entries: 2, assured: 0, unreplied: 2 });
+    assert_eq!(shares(client(2), TCP), Shares { entries: 2, assured: 2, unreplied: 0 });
 }
 
 #[test]
@@ -100,6 +100,7 @@ fn destinations_have_their_entries_sources_and_unreplied() {
         entries,
         sources,
         unreplied,
+        half_open: unreplied,
     };
     assert_eq!(
         walk.census.destinations,
@@ -109,6 +110,22 @@ fn destinations_have_their_entries_sources_and_unreplied() {
             numbers(destination(Some(54), UDP), 1, 1, 1),
         ]
     );
+}
+
+#[test]
+fn half_open_is_what_has_no_answer_or_is_not_beyond_it() {
+    let tcp = |state, unreplied| WalkedEntry {
+        state: State::Tcp(state),
+        unreplied,
+        ..entry(client(1), TCP, server(1), (1, 80))
+    };
+    // SYN_SENT, SYN_RECV, ESTABLISHED, picked up in the middle without an answer, TIME_WAIT, SYN_SENT2.
+    let walk = walk(
+        [(1, true), (2, false), (3, false), (3, true), (7, false), (9, false)]
+            .map(|(state, unreplied)| tcp(state, unreplied)),
+    );
+    let numbers = walk.census.destinations[0];
+    assert_eq!((numbers.entries, numbers.unreplied, numbers.half_open), (6, 2, 4));
 }
 
 #[test]

@@ -119,6 +119,12 @@ pub const DESTINATION: &[Field<DestinationNumbers>] = &[
         help: "entries that nobody had answered",
         value: |d| Value::Count(d.unreplied),
     },
+    Field {
+        name: "half_open",
+        unit: "entries",
+        help: "entries whose sender has not shown to be there: unreplied, or TCP in SYN_SENT, SYN_RECV or SYN_SENT2",
+        value: |d| Value::Count(d.half_open),
+    },
 ];
 
 /// A pool of ports.
@@ -185,7 +191,8 @@ pub const FLOOD: &[Field<Flood>] = &[
     Field {
         name: "entries",
         unit: "entries",
-        help: "entries to this destination at the last walk of the table (census.age_s ago)",
+        help: "entries to this destination at the last walk of the table (census.age_s ago); at least so many if it goes \
+               to more than 4000 ports",
         value: |f| Value::Count(f.entries),
     },
     Field {
@@ -199,6 +206,13 @@ pub const FLOOD: &[Field<Flood>] = &[
         unit: "ratio",
         help: "entries that nobody had answered by all of them",
         value: |f| Value::Real(f.unreplied_share),
+    },
+    Field {
+        name: "half_open_share",
+        unit: "ratio",
+        help: "entries whose sender has not shown to be there by all of them: unreplied, or TCP in SYN_SENT, SYN_RECV or \
+               SYN_SENT2",
+        value: |f| Value::Real(f.half_open_share),
     },
 ];
 

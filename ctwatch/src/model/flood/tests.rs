@@ -22,6 +22,8 @@ struct Traffic {
     protocol: u8,
     /// One in so many is answered; none if 0.
     answered: u32,
+    /// What those are in that are answered.
+    state: State,
 }
 
 impl Traffic {
@@ -32,6 +34,7 @@ impl Traffic {
         destination: |_| (IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), 80),
         protocol: TCP,
         answered: 0,
+        state: State::Tcp(3),
     };
 
     fn floods(&self) -> Vec<Flood> {
@@ -46,7 +49,7 @@ impl Traffic {
                     (1024 + port, destination_port),
                 );
                 let unreplied = self.answered == 0 || number % self.answered != 0;
-                let state = if unreplied { State::Tcp(1) } else { State::Tcp(3) };
+                let state = if unreplied { State::Unreplied } else { self.state };
                 tally.add(&WalkedEntry { unreplied, state, ..entry });
             }
         }
@@ -68,6 +71,25 @@ fn a_spoofed_flood_is_named_by_its_destination() {
     assert_eq!((flood.entries, flood.unreplied_share), (5000, 1.0));
     assert!((4000..6000).contains(&flood.sources), "{}", flood.sources);
     assert_eq!(flood.prefixes, []);
+}
+
+#[test]
+fn a_flood_to_many_ports_is_one() {
+    let destination = |number: u32| (IpAddr::from([198, 51, 100, 1]), number as u16);
+    let floods = Traffic { destination, count: 4000, ..Traffic::FLOOD }.floods();
+    let [flood] = floods.as_slice() else { panic!("{floods:?}") };
+    assert_eq!((flood.destination.port, flood.entries), (None, 4000));
+    // With more ports than a walk counts destinations it is still seen, and has at least so many entries.
+    let floods = Traffic { destination, count: 60_000, ..Traffic::FLOOD }.floods();
+    assert_eq!((floods[0].destination.port, floods[0].entries), (None, 4096));
+}
+
+#[test]
+fn a_flood_that_the_server_answers_is_a_flood_if_nobody_goes_on() {
+    let syn_recv = Traffic { answered: 1, state: State::Tcp(2), ..Traffic::FLOOD };
+    let floods = syn_recv.floods();
+    let [flood] = floods.as_slice() else { panic!("{floods:?}") };
+    assert_eq!((flood.unreplied_share, flood.half_open_share), (0.0, 1.0));
 }
 
 #[test]
@@ -96,6 +118,14 @@ fn what_only_looks_like_a_flood_is_none() {
             Traffic {
                 sources: |_| IpAddr::from([10, 0, 1, 2]),
                 destination: |number| (IpAddr::from([198, 51, 100, 1]), number as u16),
+                ..Traffic::FLOOD
+            },
+        ),
+        (
+            "many clients of a peer-to-peer host that is up",
+            Traffic {
+                destination: |number| (IpAddr::from([198, 51, 100, 1]), number as u16),
+                answered: 1,
                 ..Traffic::FLOOD
             },
         ),
@@ -138,7 +168,7 @@ fn only_sources_of_next_to_nothing_are_part_of_a_flood() {
         entry_seconds: Some(20.0),
         ..SourceNumbers::default()
     };
-    let part = |row: SourceNumbers| is_only_part_of(&floods, &row, 1.0, 10.0);
+    let part = |row: SourceNumbers| is_only_part_of(&floods, &row, |_| false, 1.0, 10.0);
     assert!(part(small));
     assert!(part(SourceNumbers { entries: None, new_per_s: None, ..small }));
     for more in [
@@ -151,7 +181,11 @@ fn only_sources_of_next_to_nothing_are_part_of_a_flood() {
     ] {
         assert!(!part(more), "{more:?}");
     }
-    assert!(!is_only_part_of(&[], &small, 1.0, 10.0));
+    assert!(!is_only_part_of(&[], &small, |_| false, 1.0, 10.0));
+    // A row for many addresses is, if its sources are.
+    let crowd = SourceNumbers { key: key(TCP).map(|key| key.prefix()), entries: Some(90), ..small };
+    assert!(!part(crowd));
+    assert!(is_only_part_of(&floods, &crowd, |key| Some(*key) == crowd.key, 1.0, 10.0));
     // Those that found no room for a row are nobody in particular.
     let everybody = key(TCP).map(|key| key.namespace());
     assert!(part(SourceNumbers { key: everybody, entries: Some(60_000), ..small }));

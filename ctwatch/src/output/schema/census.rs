@@ -73,14 +73,20 @@ pub(super) fn prefixes() -> Json {
 
 /// The key `floods`.
 pub(super) fn floods() -> Json {
-    let mut flood = named(place(), fields::FLOOD);
+    let [destination, _, protocol] = place();
+    let port = json!({
+        "type": ["integer", "null"],
+        "description": "null where the protocol has none, or if it goes to many ports",
+    });
+    let place = [destination, ("destination_port", port), protocol];
+    let mut flood = named(place, fields::FLOOD);
     let share = object(named([("prefix", text("in CIDR form"))], fields::PREFIX_SHARE));
     flood.insert(
         "prefixes".to_owned(),
         list("prefixes with a tenth of its sources; empty if they come from everywhere", share),
     );
     nullable(list(
-        "destinations that 1000 sources or more hold at most two entries each to, at least 90 % of them unreplied: their \
+        "destinations that 1000 sources or more hold at most two entries each to, at least 90 % of them half open: their \
          addresses are probably made up, so while there is a flood sources that are only part of it are in 'others'; \
          null before the first walk of the table",
         object(flood),
