@@ -9,7 +9,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_smp_processor_id, maps::Queue};
 use ctwatch_common::{
     counter::{Counter, Witness},
-    row::UNATTRIBUTED,
+    row::{Row, UNATTRIBUTED},
     source::SourceKey,
 };
 
@@ -23,39 +23,39 @@ use crate::{
 pub(crate) struct Found {
     /// Its number.
     pub(crate) row: u32,
-    counters: *mut u64,
+    place: *mut Row,
 }
 
 impl Found {
     /// The row with a number.
     #[inline(always)]
     pub(crate) fn at(row: u32) -> Option<Self> {
-        let place = ROWS.get_ptr_mut(row)?;
-        // SAFETY: the lookup returned a pointer to a whole row that lives as long as the map.
-        let counters = unsafe { &raw mut (*place).counters };
-        Some(Self { row, counters: counters.cast() })
+        ROWS.get_ptr_mut(row).map(|place| Self { row, place })
     }
 
     /// Adds one to a counter of this row.
     #[inline(always)]
     pub(crate) fn count(self, counter: Counter) {
-        add_one(self.counters, counter as usize);
+        // SAFETY: the lookup returned a pointer to a whole row that lives as long as the map.
+        let counters = unsafe { &raw mut (*self.place).counters };
+        add_one(counters.cast(), counter as usize);
+    }
+
+    /// Whether the row has exactly this key.
+    #[inline(always)]
+    fn is_of(&self, key: &SourceKey) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.place).key.is_same(key) }
     }
 }
 
 /// The row that `key` is counted in: its own, its prefix's, its namespace's, or [`UNATTRIBUTED`].
 #[inline(always)]
 pub(crate) fn find(key: &SourceKey) -> Option<Found> {
-    if let Some(row) = guess::of(key) {
-        let place = ROWS.get_ptr_mut(row)?;
-        // SAFETY: as in [`Found::at`].
-        if unsafe { (*place).key.is_same(key) } {
-            // SAFETY: as above.
-            let counters = unsafe { &raw mut (*place).counters };
-            return Some(Found { row, counters: counters.cast() });
-        }
+    match guess::of(key).and_then(Found::at) {
+        Some(found) if found.is_of(key) => Some(found),
+        _ => Found::at(look_up(key)),
     }
-    Found::at(look_up(key))
 }
 
 /// Adds one to a counter of a row.

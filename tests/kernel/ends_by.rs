@@ -12,6 +12,7 @@ use crate::observed::{
     assert_consistent, gateway, ip, line_after_now, line_with, number, of_source, rungs, stop,
     watch_on,
 };
+use crate::without_ctnetlink::Unloaded;
 
 /// The garbage collector sleeps for as long as a minute (net/netfilter/nf_conntrack_core.c, GC_SCAN_INTERVAL_MAX).
 const PATIENCE_WITH_GC: Duration = Duration::from_secs(150);
@@ -83,6 +84,28 @@ fn ends_by_a_user_and_by_a_flush() {
         for watch in watches {
             let expected = [("10.0.1.2", 120), ("10.0.1.3", 80)];
             assert_ended(gateway, &line_after_now(watch), "deleted", &expected);
+        }
+    });
+}
+
+/// The module through which users delete is not pinned: it may go, and come again.
+#[test]
+fn ends_by_a_user_after_ctnetlink_was_loaded_again() {
+    on_every_rung(|gateway, watches| {
+        let unloaded = Unloaded::now();
+        for watch in &mut *watches {
+            line_after_now(watch);
+        }
+        drop(unloaded);
+        FlowPlan::udp(ip("10.0.1.2"), 30).send(gateway.client()).unwrap();
+        for watch in &mut *watches {
+            line_with(watch, "totals.new", 30);
+            let line = line_after_now(watch);
+            assert_eq!(line["mode"]["deletion"], "kprobe", "{line}");
+        }
+        assert_eq!(counters::flush_source(gateway.gateway(), ip("10.0.1.2")).unwrap(), 30);
+        for watch in watches {
+            assert_ended(gateway, &line_after_now(watch), "deleted", &[("10.0.1.2", 30)]);
         }
     });
 }

@@ -30,10 +30,10 @@ fn without_ctnetlink_the_baseline_comes_from_proc_and_no_module_is_loaded() {
 }
 
 /// The module is out for as long as this lives.
-struct Unloaded;
+pub(crate) struct Unloaded;
 
 impl Unloaded {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let unloaded = Self;
         busybox(&["rmmod", MODULE]);
         assert!(!is_loaded());
