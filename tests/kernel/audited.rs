@@ -8,11 +8,13 @@ use serde_json::Value;
 use crate::observed::{number, rungs, start_attached, stop};
 
 /// The identities that must be there and checked, whatever the kernel.
-const IDENTITIES: [&str; 9] = [
+const IDENTITIES: [&str; 11] = [
     "held",
     "refused",
     "evicted",
     "evictions_caused",
+    "ends",
+    "insert_failed",
     "sums",
     "witness_new",
     "witness_refused",

@@ -140,6 +140,22 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        id: "ends",
+        what: "ended = transient + evicted + timed_out + evicted_by_gc + deleted + closed",
+        check: ends,
+    },
+    Rule {
+        id: "insert_failed",
+        what: "insertions that failed, of all sources = kernel's insert_failed",
+        check: |case| {
+            sums(case)?;
+            let (totals, kernel) = (&case.last.totals, &case.last.kernel);
+            let counted = totals.insert_failed.ok_or("they are not seen by source".to_owned())?;
+            let told = signed(kernel.insert_failed.ok_or(UNTOLD)?);
+            Ok(Spans::new([signed(counted); 2], [told; 2]))
+        },
+    },
+    Rule {
         id: "sums",
         what: "all counters of listed sources + others = totals",
         check: |case| {
@@ -209,6 +225,24 @@ fn refused(case: &Case<'_>) -> Result<Spans, String> {
         None
     };
     Ok(spans)
+}
+
+/// Those with none of the other reasons are closed, so this fails where an end has more than one.
+fn ends(case: &Case<'_>) -> Result<Spans, String> {
+    sums(case)?;
+    let totals = &case.last.totals;
+    let reasons = [
+        totals.transient,
+        totals.evicted,
+        totals.timed_out,
+        totals.evicted_by_gc,
+        totals.deleted,
+        totals.closed,
+    ];
+    let known: Option<Vec<u64>> = reasons.into_iter().collect();
+    let known = known.ok_or("not every reason can be seen here".to_owned())?;
+    let sum = known.into_iter().fold(0, u64::saturating_add);
+    Ok(Spans::new([signed(totals.ended.unwrap_or(0)); 2], [signed(sum); 2]))
 }
 
 /// What hooks missed may have been evictions.

@@ -35,11 +35,21 @@ fn sums() -> Sums {
 fn snapshot(sums: Option<[Sums; 2]>) -> Snapshot {
     let numbers =
         |new| SourceNumbers { new: Some(new), ended: Some(7), ..SourceNumbers::default() };
+    let ends = |numbers| SourceNumbers {
+        transient: Some(1),
+        evicted: Some(3),
+        timed_out: Some(4),
+        evicted_by_gc: Some(2),
+        deleted: Some(3),
+        closed: Some(1),
+        insert_failed: Some(6),
+        ..numbers
+    };
     Snapshot {
         table: Table { entries: 143, ..Table::default() },
-        totals: SourceNumbers { ended: Some(14), ..numbers(50) },
+        totals: SourceNumbers { ended: Some(14), ..ends(numbers(50)) },
         sources: vec![numbers(30)],
-        others: numbers(20),
+        others: SourceNumbers { ended: Some(7), ..ends(numbers(20)) },
         kernel: KernelStatistics {
             drop: Some(14),
             insert_failed: Some(6),
@@ -77,11 +87,16 @@ fn all_hold_where_everything_was_seen() {
 fn each_wrong_number_breaks_its_own_identity() {
     let fine = snapshot(Some([sums(), sums()]));
     type Break = fn(&mut Snapshot, &mut Sums);
-    let breaks: [(&str, i64, Break); 9] = [
+    let breaks: [(&str, i64, Break); 11] = [
         ("held", -2, |snapshot, _| snapshot.table.entries = 145),
         ("refused", -1, |snapshot, _| snapshot.kernel.drop = Some(15)),
         ("evicted", 1, |snapshot, _| snapshot.kernel.early_drop = Some(2)),
         ("evictions_caused", 1, |_, sums| sums.sources.evictions_caused = 2),
+        ("ends", -1, |snapshot, _| {
+            snapshot.others.closed = Some(2);
+            snapshot.totals.closed = Some(2);
+        }),
+        ("insert_failed", 1, |snapshot, _| snapshot.kernel.insert_failed = Some(5)),
         ("sums", 4, |snapshot, _| snapshot.others.new = Some(24)),
         ("witness_new", -1, |_, sums| sums.all_rows.attempts = 59),
         ("witness_refused", -1, |_, sums| sums.all_cpus.refused = 11),
