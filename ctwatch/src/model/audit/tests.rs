@@ -96,7 +96,10 @@ fn each_wrong_number_breaks_its_own_identity() {
             snapshot.others.closed = Some(2);
             snapshot.totals.closed = Some(2);
         }),
-        ("insert_failed", 1, |snapshot, _| snapshot.kernel.insert_failed = Some(5)),
+        ("insert_failed", 1, |snapshot, _| {
+            snapshot.others.insert_failed = Some(7);
+            snapshot.totals.insert_failed = Some(7);
+        }),
         ("sums", 4, |snapshot, _| snapshot.others.new = Some(24)),
         ("witness_new", -1, |_, sums| sums.all_rows.attempts = 59),
         ("witness_refused", -1, |_, sums| sums.all_cpus.refused = 11),
