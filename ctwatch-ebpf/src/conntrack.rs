@@ -27,6 +27,11 @@ pub(crate) static SKB_NFCT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static NET_INUM: Global<u32> = Global::new(0);
 
+/// Not zero where the compiler made other functions of those that are probed: their arguments may not be those that are
+/// declared, so what is read of them is looked at closer.
+#[unsafe(no_mangle)]
+pub(crate) static RENAMED: Global<u32> = Global::new(0);
+
 /// `struct nf_conntrack_tuple`, as far as it is read. Aligned so that it is copied by the word.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]

@@ -114,7 +114,7 @@ pub struct EventsArguments {
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArguments {
-    /// Print one JSON object
+    /// Print JSON, one object for each namespace
     #[arg(long)]
     pub json: bool,
     /// How long to look

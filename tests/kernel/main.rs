@@ -48,6 +48,8 @@ mod ranking;
 #[cfg(test)]
 mod reclaim;
 #[cfg(test)]
+mod renamed;
+#[cfg(test)]
 mod soak;
 #[cfg(test)]
 mod spoofed_flood;

@@ -175,6 +175,14 @@ const REASONS: [&str; 6] =
 /// table holds what the totals say, no drift.
 #[track_caller]
 pub(crate) fn assert_consistent(gateway: &Gateway, json: &Value) {
+    assert_adds_up(gateway, json);
+    assert_eq!(number(json, "totals.evicted"), number(json, "kernel.early_drop"), "{json}");
+}
+
+/// As [`assert_consistent`], where victims of evictions may still be on their way as packets: these are seen to end a little
+/// later, but not why.
+#[track_caller]
+pub(crate) fn assert_adds_up(gateway: &Gateway, json: &Value) {
     for key in COUNTERS {
         let sum: i64 = rows(json).map(|row| number(row, key)).sum();
         assert_eq!(
@@ -193,10 +201,8 @@ pub(crate) fn assert_consistent(gateway: &Gateway, json: &Value) {
             "{numbers} in {json}"
         );
     }
-    for key in ["insert_failed", "early_drop"] {
-        let own = if key == "early_drop" { "evicted" } else { key };
-        assert_eq!(number(&json["totals"], own), number(&json["kernel"], key), "{key} in {json}");
-    }
+    let failed = number(json, "totals.insert_failed");
+    assert_eq!(failed, number(json, "kernel.insert_failed"), "{json}");
     for key in ["new", "refused", "ended"] {
         assert_eq!(number(&json["totals"], key), number(&json["witness"], key), "{key} in {json}");
     }

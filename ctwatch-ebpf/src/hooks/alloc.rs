@@ -16,7 +16,7 @@ use ctwatch_common::{
 
 use crate::{
     account::{Found, find, witness},
-    conntrack::{key_of, tuple_at},
+    conntrack::{RENAMED, key_of, tuple_at},
     emit, requester, stack,
     typed::{self, Net, Tuple},
 };
@@ -42,6 +42,9 @@ fn attempt(ctx: &ProbeContext) -> Option<Found> {
     let hash: u32 = ctx.arg(5)?;
     let mut place = MaybeUninit::uninit();
     let original = tuple_at(tuple, &mut place)?;
+    if RENAMED.load() != 0 && (original.direction != 0 || original.protocol == 0) {
+        return None;
+    }
     let key = key_of(net, original)?;
     let found = find(&key)?;
     emit::trace(KIND_BEGAN, &key, original, found.row);

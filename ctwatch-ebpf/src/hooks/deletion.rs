@@ -2,7 +2,7 @@
 //! goes down or a namespace ends (`nf_ct_iterate_cleanup`).
 //!
 //! prototype: void nf_ct_iterate_cleanup(int (*iter)(struct nf_conn *, void *), const struct nf_ct_iter_data *iter_data)
-//! prototype: int ctnetlink_del_conntrack(struct sk_buff *skb, const struct nfnl_info *info, const struct nlattr *const cda[])
+//! prototype: int ctnetlink_del_conntrack(struct sk_buff *skb, const struct nfnl_info *info, const struct nlattr *const *cda)
 //!
 //! No argument is read, as they differ between kernels.
 

@@ -150,11 +150,20 @@ impl Hooked {
     }
 
     /// Attaches what is needed by now, and makes room for new sources.
-    pub(super) fn plan(&mut self, roster: &mut Roster) {
+    ///
+    /// # Errors
+    ///
+    /// Why what the hooks count cannot be believed.
+    pub(super) fn plan(&mut self, roster: &mut Roster) -> Result<(), String> {
+        if let Some(why) = roster.each().find_map(|one| self.probes.misread(one.aggregator.rows()))
+        {
+            return Err(why);
+        }
         self.follow_rare(roster);
         if self.trace.is_none() {
             self.reclaimer.plan(&self.probes.rows, roster);
         }
+        Ok(())
     }
 
     /// Whether the numbers of a namespace call for a dump.

@@ -71,6 +71,9 @@ pub enum CollectError {
     /// Hooks on conntrack were asked for and cannot be had, for this reason.
     #[error("{0}")]
     NotHooked(String),
+    /// Hooks read what cannot be, so their counts are not to be believed, for this reason.
+    #[error("{0}")]
+    Misread(String),
 }
 
 /// Records taken from the ring before other work gets its turn.
@@ -208,7 +211,7 @@ impl Collector {
         self.read_tables()?;
         let snapshots = self.tick(ending);
         self.begin_dump();
-        self.source.plan(&snapshots, &mut self.roster);
+        self.source.plan(&snapshots, &mut self.roster)?;
         self.membership.look(&self.roster, &self.source)?;
         Ok(snapshots.into_iter().map(Arc::new).collect())
     }

@@ -133,10 +133,21 @@ impl Source {
     }
 
     /// Begins what the last snapshots call for: giving rows to new sources, watching drops.
-    pub(super) fn plan(&mut self, snapshots: &[Snapshot], roster: &mut Roster) {
+    ///
+    /// # Errors
+    ///
+    /// If what hooks count cannot be believed.
+    pub(super) fn plan(
+        &mut self,
+        snapshots: &[Snapshot],
+        roster: &mut Roster,
+    ) -> Result<(), CollectError> {
         match self {
-            Self::Hooked(hooked) => hooked.plan(roster),
-            Self::Degraded(degraded) => degraded.plan(snapshots),
+            Self::Hooked(hooked) => hooked.plan(roster).map_err(CollectError::Misread),
+            Self::Degraded(degraded) => {
+                degraded.plan(snapshots);
+                Ok(())
+            }
         }
     }
 }

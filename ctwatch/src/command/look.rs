@@ -24,7 +24,10 @@ use crate::{
     },
     model::{limits::Limits, snapshot::Snapshot},
     privilege,
-    probe::{attach::AttachOptions, object::Sizes},
+    probe::{
+        attach::{AttachOptions, Ceiling},
+        object::Sizes,
+    },
     session::{Session, SessionError},
 };
 
@@ -159,6 +162,7 @@ impl Look {
             },
             netlink_buffer_bytes: arguments.netlink_buffer_bytes,
             object: arguments.bpf_object.clone(),
+            why_no_hooks: None,
         };
         let mut look = Self {
             choice: arguments.netns.clone(),
@@ -199,6 +203,14 @@ impl Look {
                 Err(error) if is_unloaded(&error) && self.patience == Patience::Wait => {
                     self.session = None;
                     self.unloaded();
+                }
+                Err(SessionError::Collect(CollectError::Misread(why)))
+                    if self.attach.ceiling == Ceiling::Highest =>
+                {
+                    say(&format!("the hooks are given up, counting begins at 0 again: {why}"));
+                    self.session = None;
+                    self.attach.ceiling = Ceiling::Netlink;
+                    self.attach.why_no_hooks = Some(why);
                 }
                 next => return next.map_err(session_error),
             }
@@ -364,7 +376,9 @@ fn session_error(error: SessionError) -> CommandError {
         SessionError::Collect(CollectError::Table(ConntrackFilesError::Namespace(error))) => {
             namespace_error(error)
         }
-        SessionError::Collect(CollectError::NotHooked(why)) => CommandError::CannotRun(why),
+        SessionError::Collect(CollectError::NotHooked(why) | CollectError::Misread(why)) => {
+            CommandError::CannotRun(why)
+        }
         error => CommandError::Failed(error.into()),
     }
 }

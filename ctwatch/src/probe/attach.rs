@@ -17,7 +17,7 @@ use super::{
     rare::RareHooks,
     ring::EventRing,
     rows::RowMemory,
-    symbols::Symbols,
+    symbols::{Arguments, Resolved, Symbols},
     tracing::{self, ConntrackTypes, Links, SharedMaps, Targets},
 };
 use crate::model::{counters::Counters, mode::Rung, rows::RowReading};
@@ -46,6 +46,8 @@ pub struct AttachOptions {
     pub netlink_buffer_bytes: usize,
     /// An object to use instead of the built-in one.
     pub object: Option<PathBuf>,
+    /// Why there are to be no hooks, where that was not asked for.
+    pub why_no_hooks: Option<String>,
 }
 
 /// The hooks on conntrack, attached. Dropping it detaches them: nothing is pinned.
@@ -65,6 +67,8 @@ pub struct Hooked {
     pub missing: Vec<String>,
     /// Why not on a higher rung, one sentence each.
     pub why_not_higher: Vec<String>,
+    /// What is to be known of functions whose arguments may not be as declared, where there are such.
+    renamed: Option<String>,
     misses: MissCounters,
     /// Refusals of packets that had asked for an entry before that was counted.
     refused_unasked: u64,
@@ -73,6 +77,13 @@ pub struct Hooked {
 }
 
 impl Hooked {
+    /// Why the counters must not be believed, by a reading of them; `None` if they may be.
+    pub fn misread(&self, reading: &RowReading) -> Option<String> {
+        let wrong = reading.witness(Witness::Unreadable);
+        let renamed = self.renamed.as_ref().filter(|_| wrong > 0)?;
+        Some(format!("{renamed}; it was wrong {wrong} times"))
+    }
+
     /// Reads the counters, and what the hooks missed.
     pub fn read(&self) -> RowReading {
         let mut reading = self.rows.read();
@@ -111,14 +122,14 @@ pub enum Attached {
 pub fn attach(options: &AttachOptions) -> Attached {
     let mut reasons = Vec::new();
     if options.ceiling == Ceiling::Netlink {
-        reasons.push(
-            "hooks on conntrack were not tried, because --attach netlink was given".to_owned(),
-        );
+        let why = options.why_no_hooks.as_deref().unwrap_or("--attach netlink was given");
+        reasons.push(format!("hooks on conntrack were not tried, because {why}"));
     }
     for rung in rungs_up_to(options.ceiling) {
         match hook_conntrack(options, *rung) {
             Ok(mut hooked) => {
                 hooked.why_not_higher = reasons;
+                hooked.why_not_higher.extend(hooked.renamed.clone());
                 return Attached::Conntrack(Box::new(hooked));
             }
             Err(reason) => reasons.push(reason),
@@ -156,18 +167,57 @@ fn hook_conntrack(options: &AttachOptions, rung: Rung) -> Result<Hooked, String>
         let targets = types.targets().map_err(no_hook)?;
         return trace_functions(options, layout, &targets).map_err(no_hook);
     }
-    let mut loaded = load(options, Some(layout), None).map_err(no_hook)?;
+    let declared = |hook: &&'static Hook| (*hook, Resolved::declared(hook.symbol));
+    let declared: Vec<_> = HOOKS.iter().map(declared).collect();
+    probe_functions(options, layout, &declared).or_else(|why_not| match renamed_functions() {
+        Some(renamed) => probe_functions(options, layout, &renamed),
+        None => Err(why_not),
+    })
+}
+
+/// What the functions are called where the compiler made others of some; `None` where it did not, or one is not found.
+fn renamed_functions() -> Option<Vec<(&'static Hook, Resolved)>> {
+    let symbols = Symbols::read().ok()?;
+    let resolved = HOOKS.iter().map(|hook| Some((*hook, symbols.resolve(hook.symbol)?)));
+    let resolved: Vec<_> = resolved.collect::<Option<_>>()?;
+    resolved.iter().any(|(hook, resolved)| hook.symbol != resolved.symbol).then_some(resolved)
+}
+
+fn probe_functions(
+    options: &AttachOptions,
+    layout: ConntrackLayout,
+    functions: &[(&'static Hook, Resolved)],
+) -> Result<Hooked, String> {
+    let perhaps_others = functions
+        .iter()
+        .filter(|(_, resolved)| resolved.arguments == Arguments::PerhapsOthers)
+        .map(|(_, resolved)| resolved.symbol.as_str());
+    let perhaps_others: Vec<&str> = perhaps_others.collect();
+    let (arguments, renamed) = match perhaps_others.as_slice() {
+        [] => (Arguments::AsDeclared, None),
+        symbols => (Arguments::PerhapsOthers, Some(of_renamed(symbols))),
+    };
+    let mut loaded = load(options, Some(layout), None, arguments)
+        .map_err(|error| format!("no kprobe on conntrack: {}", explained(&sentence(&error))))?;
     loaded.control.trace(Switch::On);
     let mut misses = MissCounters::default();
     // Before the ends are counted, so that each of them has its reason.
     let rare = RareHooks::attach(loaded.rows.object_mut());
-    for hook in HOOKS {
+    for (hook, Resolved { symbol, .. }) in functions {
         for program in hook.programs {
-            attach_kprobe(loaded.rows.object_mut(), hook, program, &mut misses)
+            attach_kprobe(loaded.rows.object_mut(), hook, symbol, program, &mut misses)
                 .map_err(|error| why_not(hook, &error))?;
         }
     }
-    Ok(loaded.hooked(rung, misses, Links::default(), rare))
+    Ok(Hooked { renamed, ..loaded.hooked(Rung::Kprobe, misses, Links::default(), rare) })
+}
+
+fn of_renamed(symbols: &[&str]) -> String {
+    format!(
+        "the compiler made {} of conntrack's functions: what is read of their arguments is checked, and the hooks are \
+         given up if it is wrong",
+        symbols.join(" and ")
+    )
 }
 
 fn trace_functions(
@@ -175,7 +225,7 @@ fn trace_functions(
     layout: ConntrackLayout,
     targets: &Targets,
 ) -> Result<Hooked, ProbeError> {
-    let mut loaded = load(options, Some(layout), None)?;
+    let mut loaded = load(options, Some(layout), None, Arguments::AsDeclared)?;
     loaded.control.trace(Switch::On);
     let rare = RareHooks::attach(loaded.rows.object_mut());
     let mut links = tracing::attach(targets, &loaded.bytes, &loaded.maps)?;
@@ -192,7 +242,8 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
     let skb_nfct = btf.offset_of("sk_buff", &["_nfct"]).map_err(|error| error.to_string())?;
     let conntrack = ConntrackLayout { net_inum, skb_nfct, ..ConntrackLayout::default() };
     let explain = |error: ProbeError| explained(&sentence(&error));
-    let mut loaded = load(options, Some(conntrack), Some(layout)).map_err(explain)?;
+    let mut loaded =
+        load(options, Some(conntrack), Some(layout), Arguments::AsDeclared).map_err(explain)?;
     drops::attach(loaded.rows.object_mut()).map_err(explain)?;
     let Loaded { rows, ring, control, .. } = loaded;
     Ok(DropsWatched { rows, ring, control })
@@ -227,6 +278,7 @@ impl Loaded {
             rare,
             missing,
             why_not_higher: Vec::new(),
+            renamed: None,
             misses,
             refused_unasked,
             _links: links,
@@ -238,10 +290,12 @@ fn load(
     options: &AttachOptions,
     conntrack: Option<ConntrackLayout>,
     drops: Option<DropLayout>,
+    arguments: Arguments,
 ) -> Result<Loaded, ProbeError> {
     let cpus = object::possible_cpus();
     let bytes = object::bytes(options.object.as_ref())?;
-    let loading = Loading { bytes: &bytes, sizes: options.sizes, conntrack, drops, cpus };
+    let loading =
+        Loading { bytes: &bytes, sizes: options.sizes, conntrack, drops, arguments, cpus };
     let mut object = object::load(&loading)?;
     let maps = SharedMaps::of(&object)?;
     let ring = EventRing::take(&mut object)?;
@@ -252,13 +306,14 @@ fn load(
 fn attach_kprobe(
     object: &mut Ebpf,
     hook: &Hook,
+    symbol: &str,
     name: &'static str,
     misses: &mut MissCounters,
 ) -> Result<(), ProbeError> {
     let program: &mut KProbe =
         object.program_mut(name).ok_or(ProbeError::Lacks(name))?.try_into()?;
     program.load()?;
-    program.attach(hook.symbol, 0)?;
+    program.attach(symbol, 0)?;
     misses.add_kprobe(hook, name, program)
 }
 

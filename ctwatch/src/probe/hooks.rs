@@ -105,7 +105,7 @@ pub const DELETION: Hook = Hook {
 pub const DELETION_BY_USER: Hook = Hook {
     symbol: "ctnetlink_del_conntrack",
     prototypes: &[
-        "int ctnetlink_del_conntrack(struct sk_buff *skb, const struct nfnl_info *info, const struct nlattr *const cda[])",
+        "int ctnetlink_del_conntrack(struct sk_buff *skb, const struct nfnl_info *info, const struct nlattr *const *cda)",
     ],
     ..DELETION
 };

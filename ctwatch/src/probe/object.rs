@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{
     error::ProbeError,
     layout::{ConntrackLayout, DropLayout},
+    symbols::Arguments,
 };
 
 /// The object that `cargo xtask bpf` built and that was committed.
@@ -64,6 +65,8 @@ pub struct Loading<'a> {
     pub conntrack: Option<ConntrackLayout>,
     /// Offsets for the program on dropped packets; `None` if it is not to be attached.
     pub drops: Option<DropLayout>,
+    /// Whether the functions that are probed are called as they are declared.
+    pub arguments: Arguments,
     /// Possible CPUs.
     pub cpus: u32,
 }
@@ -93,6 +96,7 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
     let interval_ns = u64::try_from(event_interval.as_nanos()).unwrap_or(u64::MAX);
     let wake_up_bytes = u64::from(ring_bytes / 4);
     let rows = loading.sizes.rows();
+    let renamed = u32::from(loading.arguments == Arguments::PerhapsOthers);
     let btf = aya::Btf::from_sys_fs().ok();
     let mut loader = EbpfLoader::new();
     loader
@@ -106,7 +110,8 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
         .map_max_entries("WITNESSES", loading.cpus)
         .map_max_entries("EVENTS", ring_bytes)
         .override_global("EVENT_INTERVAL_NS", &interval_ns, true)
-        .override_global("WAKE_UP_BYTES", &wake_up_bytes, true);
+        .override_global("WAKE_UP_BYTES", &wake_up_bytes, true)
+        .override_global("RENAMED", &renamed, true);
     if let Some(layout) = &loading.conntrack {
         loader
             .override_global("NF_CONN_TUPLE", &layout.nf_conn_tuple, true)

@@ -27,6 +27,13 @@ pub enum Arguments {
     PerhapsOthers,
 }
 
+impl Resolved {
+    /// A function that is called what it is declared as.
+    pub fn declared(symbol: &str) -> Self {
+        Self { symbol: symbol.to_owned(), arguments: Arguments::AsDeclared }
+    }
+}
+
 impl Symbols {
     /// Reads `/proc/kallsyms`. Names are there for everyone; addresses are 0 without CAP_SYSLOG.
     ///
@@ -56,10 +63,7 @@ impl Symbols {
     /// (`.part`, `.cold`) and what lies in front of one (`__pfx_`) are not it.
     pub fn resolve(&self, function: &str) -> Option<Resolved> {
         if self.has(function) {
-            return Some(Resolved {
-                symbol: function.to_owned(),
-                arguments: Arguments::AsDeclared,
-            });
+            return Some(Resolved::declared(function));
         }
         let mut variants = self.names.iter().filter_map(|name| {
             let suffix = name.strip_prefix(function)?;

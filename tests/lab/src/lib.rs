@@ -29,6 +29,7 @@ pub mod modules;
 pub mod namespace;
 pub mod packet;
 mod program;
+pub mod renamed_symbols;
 pub mod retransmission;
 pub mod service;
 pub mod skip;
