@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 
 use ctwatch_lab::counters::{GlobalSetting, conntrack_statistics};
 use ctwatch_lab::{FlowPlan, counters, skip, wait};
+use rustix::process::Signal;
 
 use crate::observed::{
     assert_consistent, gateway, ip, line_after_now, line_with, number, of_source, rungs,
@@ -31,7 +32,14 @@ fn loss_of_events_in_a_small_ring_is_counted() {
         let events = follow_events(&rung, gateway.gateway().name(), &RING);
         let before = conntrack_statistics(gateway.gateway()).unwrap();
         let plan = FlowPlan::udp(ip("10.0.8.1"), 3 * SOURCES.get()).from_sources(SOURCES);
+        // While nobody takes anything out of the rings they are sure to be too small.
+        for stopped in [&watch, &events] {
+            stopped.signal(Signal::STOP).unwrap();
+        }
         plan.send(gateway.client()).unwrap();
+        for stopped in [&watch, &events] {
+            stopped.signal(Signal::CONT).unwrap();
+        }
         let drop = conntrack_statistics(gateway.gateway()).unwrap().since(&before).get("drop");
         line_with(&mut watch, "totals.refused", drop);
         let line = line_after_now(&mut watch);
