@@ -4,15 +4,16 @@
 //! nothing else. A row that is being taken away from its source has no key that is looked for, and before it is
 //! offered again its guess is forgotten: what is noted at all was found in the hash a moment before.
 
-use aya_ebpf::{macros::map, maps::Array};
+use aya_ebpf::{Global, macros::map, maps::Array};
 use ctwatch_common::{row::UNATTRIBUTED, source::SourceKey};
 
-/// One guess for each of these many places; keys that share one take turns.
-const PLACES_LOG2: u32 = 16;
+/// How many bits of a hash are too many for the number of places, which is a power of two.
+#[unsafe(no_mangle)]
+static GUESS_SHIFT: Global<u32> = Global::new(u64::BITS - 1);
 
-/// Numbers of rows; [`UNATTRIBUTED`], which has no key, where there is none.
+/// Numbers of rows; [`UNATTRIBUTED`], which has no key, where there is none. Keys that share a place take turns.
 #[map]
-static GUESSES: Array<u32> = Array::with_max_entries(1 << PLACES_LOG2, 0);
+static GUESSES: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The guess for a key.
 #[inline(always)]
@@ -42,5 +43,5 @@ pub(crate) fn forget(key: &SourceKey, row: u32) {
 fn place(key: &SourceKey) -> u32 {
     let [high, low, rest] = key.words();
     let mixed = (high ^ rest).wrapping_add(low.wrapping_mul(31));
-    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - PLACES_LOG2)) as u32
+    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> GUESS_SHIFT.load()) as u32
 }

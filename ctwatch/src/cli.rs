@@ -139,7 +139,7 @@ pub struct LookArguments {
     /// End with status 77 where nothing is tracked, instead of waiting for it
     #[arg(long)]
     pub no_wait: bool,
-    /// Sources counted one by one; beyond them prefixes are counted. 290 bytes of kernel memory each
+    /// Sources counted one by one; beyond them prefixes are counted. 350 bytes of kernel memory each
     #[arg(long, value_name = "N", default_value_t = SOURCES_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_sources: u32,
     /// Bytes of the ring buffer that events come through; one too small loses some, and says so

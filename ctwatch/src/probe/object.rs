@@ -30,7 +30,7 @@ pub struct Sizes {
     pub event_interval: Duration,
 }
 
-/// Rows for single sources unless told otherwise: with everything else 38 MB of kernel memory.
+/// Rows for single sources unless told otherwise: with everything else 46 MB of kernel memory.
 pub const SOURCES_DEFAULT: u32 = 131_072;
 
 /// Bytes of the ring buffer unless told otherwise.
@@ -46,6 +46,13 @@ impl Sizes {
             ring_bytes: RING_BYTES_DEFAULT,
             event_interval: Duration::from_millis(100),
         }
+    }
+
+    /// Places for guesses: so many that few of the sources share one, and a power of two.
+    fn guesses(&self) -> u32 {
+        const GUESSES_FOR_A_SOURCE: u32 = 8;
+        let wanted = self.sources.saturating_mul(GUESSES_FOR_A_SOURCE);
+        wanted.clamp(1 << 16, 1 << 23).next_power_of_two()
     }
 
     /// All rows, the unattributed one included.
@@ -96,6 +103,8 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
     let interval_ns = u64::try_from(event_interval.as_nanos()).unwrap_or(u64::MAX);
     let wake_up_bytes = u64::from(ring_bytes / 4);
     let rows = loading.sizes.rows();
+    let guesses = loading.sizes.guesses();
+    let guess_shift = u64::BITS - guesses.ilog2();
     let renamed = u32::from(loading.arguments == Arguments::PerhapsOthers);
     let btf = aya::Btf::from_sys_fs().ok();
     let mut loader = EbpfLoader::new();
@@ -109,6 +118,8 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
         .map_max_entries("FREE_NAMESPACE_ROWS", namespaces)
         .map_max_entries("WITNESSES", loading.cpus)
         .map_max_entries("EVENTS", ring_bytes)
+        .map_max_entries("GUESSES", guesses)
+        .override_global("GUESS_SHIFT", &guess_shift, true)
         .override_global("EVENT_INTERVAL_NS", &interval_ns, true)
         .override_global("WAKE_UP_BYTES", &wake_up_bytes, true)
         .override_global("RENAMED", &renamed, true);
