@@ -115,7 +115,9 @@ fn everybody_has_its_own(rung: &str, gateway: &Gateway, trace: &AllocationTrace)
         drop - sent.refused - of(FORWARDED, "refused"),
         early_drop - evicted
     );
-    assert_eq!(number(&line, "loss.requester_unknown"), 0, "{line}");
+    // One whose asking was missed is refused without it being known whose packet that was.
+    let unknown = u64::try_from(number(&line, "loss.requester_unknown")).unwrap();
+    assert!(unknown <= may_miss, "{line}");
     assert_eq!(number(&line, "witness.difference"), 0, "{line}");
     if missed.is_some() {
         let settled = watch.find(wait::PATIENCE, "a line without drift", |line| {
