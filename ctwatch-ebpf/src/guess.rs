@@ -15,6 +15,9 @@ static GUESS_SHIFT: Global<u32> = Global::new(u64::BITS - 1);
 #[map]
 static GUESSES: Array<u32> = Array::with_max_entries(1, 0);
 
+/// 2^64 divided by the golden ratio, as in Fibonacci hashing.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// The guess for a key.
 #[inline(always)]
 pub(crate) fn of(key: &SourceKey) -> Option<u32> {
@@ -38,10 +41,11 @@ pub(crate) fn forget(key: &SourceKey, row: u32) {
     }
 }
 
-/// Fibonacci hashing, over the words of the key. The small factor keeps the halves of an IPv6 address apart.
+/// Multiplied, folded and multiplied again: by one multiplication alone most of a hundred thousand neighbouring addresses
+/// share a place. The small factor keeps the halves of an IPv6 address apart.
 #[inline(always)]
 fn place(key: &SourceKey) -> u32 {
     let [high, low, rest] = key.words();
-    let mixed = (high ^ rest).wrapping_add(low.wrapping_mul(31));
-    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> GUESS_SHIFT.load()) as u32
+    let mixed = (high ^ rest).wrapping_add(low.wrapping_mul(31)).wrapping_mul(FACTOR);
+    ((mixed ^ (mixed >> 32)).wrapping_mul(FACTOR) >> GUESS_SHIFT.load()) as u32
 }
