@@ -242,15 +242,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_listing_that_nobody_wants_any_more_is_broken_off() {
-        let mut taker = CensusTaker::new(None);
-        begin(&mut taker, listing(1000));
-        let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
-        stop.store(true, Ordering::Relaxed);
-        let error = taker.finished().await.dumped.unwrap_err();
-        assert!(error.to_string().contains("broken off"), "{error}");
+    /// One thread for what blocks, and that one is occupied until `let_go` is called: a listing that begins meanwhile can
+    /// not be over before it is told to stop.
+    fn occupied<T>(work: impl AsyncFnOnce(std::sync::mpsc::Sender<()>) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (let_go, occupied) = std::sync::mpsc::channel();
+        runtime.block_on(async {
+            // It ends when it is let go, or when nobody is left who could.
+            let _occupying = tokio::task::spawn_blocking(move || occupied.recv());
+            work(let_go).await
+        })
+    }
 
+    #[test]
+    fn a_listing_that_is_told_to_stop_is_broken_off() {
+        let error = occupied(async |let_go| {
+            let mut taker = CensusTaker::new(None);
+            begin(&mut taker, listing(1000));
+            taker.running.as_ref().unwrap().stop.store(true, Ordering::Relaxed);
+            let_go.send(()).unwrap();
+            taker.finished().await.dumped.unwrap_err()
+        });
+        assert!(error.to_string().contains("broken off"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_nobody_wants_any_more_is_told_to_stop() {
+        let mut taker = CensusTaker::new(None);
         begin(&mut taker, listing(1000));
         let stop = Arc::clone(&taker.running.as_ref().unwrap().stop);
         taker.forget(NETNS + 1);
