@@ -1,10 +1,13 @@
 //! The command line, and nothing else.
 
+mod advice;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+pub use self::advice::{AdviseArguments, BoundsArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -26,7 +29,7 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 fine, 1 the operation failed, 2 wrong arguments,
-3 something is wrong (audit), 77 cannot run here (the reason is on stderr).";
+3 something is wrong (audit, advise --check), 77 cannot run here (the reason is on stderr).";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -59,6 +62,13 @@ Examples:
 It ends with status 3 if an identity does not hold. Numbers that change while they are read count as equal as far
 as they can have been.")]
     Audit(AuditArguments),
+    /// Say why the table fills and what helps; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch advise                             look for ten seconds, then advise
+  ctwatch advise --json --netns gateway      one JSON object, of a network namespace
+  ctwatch advise --check                     for monitoring: status 3 if there is advice")]
+    Advise(AdviseArguments),
 }
 
 /// Arguments of `watch`.

@@ -1,8 +1,10 @@
 //! ctwatch: who fills the connection-tracking table of a Linux NAT gateway.
 //!
 //! One way: the kernel's hooks count, [`collect`] reads, [`model`] computes, [`session`] hands over
-//! snapshots, [`command`] prints them. See ARCHITECTURE.md.
+//! snapshots, [`command`] prints them. [`advise`] judges them, and [`change`] alone changes anything. See ARCHITECTURE.md.
 
+pub mod advise;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod collect;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
-    command::{audit, events, look, watch},
+    command::{advise, audit, events, look, watch},
     exit::{CommandError, Exit},
 };
 
@@ -40,6 +40,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
+            Command::Advise(arguments) => advise::run(arguments).await,
             Command::Events(arguments) => events::run(arguments).await,
         }
     });

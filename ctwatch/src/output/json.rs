@@ -119,6 +119,6 @@ fn value(value: Value) -> Json {
 }
 
 /// Three digits after the point: finer than anything that is measured here.
-fn number(real: f64) -> Json {
+pub(super) fn number(real: f64) -> Json {
     Json::from((real * 1000.0).round() / 1000.0)
 }

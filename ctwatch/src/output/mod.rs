@@ -1,5 +1,6 @@
 //! From a snapshot to what is printed. Nothing here computes a number or keeps one.
 
+pub mod advice;
 pub mod audit;
 pub mod json;
 pub mod schema;

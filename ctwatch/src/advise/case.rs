@@ -1,0 +1,67 @@
+//! All that is known when advice is asked for: what was seen for a while, how the kernel is set, what the machine is.
+
+use std::sync::Arc;
+
+use super::{facts::Facts, settings::Settings};
+use crate::model::snapshot::{KernelStatistics, Snapshot, SourceNumbers};
+
+/// All that is known. The counters of a snapshot begin at 0 when the look begins, so those of the last one are those of
+/// the whole look.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// How long was looked, in seconds.
+    pub seconds: f64,
+    /// The snapshot of the first interval.
+    pub first: Arc<Snapshot>,
+    /// The snapshot of the last interval.
+    pub last: Arc<Snapshot>,
+    /// The most entries that were held at the end of an interval.
+    pub entries_max: u64,
+    /// How the kernel is set.
+    pub settings: Settings,
+    /// What the machine is.
+    pub facts: Facts,
+}
+
+impl Case {
+    /// Entries held now.
+    pub fn entries(&self) -> u64 {
+        self.last.table.entries
+    }
+
+    /// Entries over all namespaces, which share the hash table.
+    pub fn entries_of_machine(&self) -> u64 {
+        let others = self.facts.namespaces.iter().filter(|other| other.netns != self.last.netns);
+        others.map(|other| other.entries).fold(self.entries(), u64::saturating_add)
+    }
+
+    /// The sum over everything that was counted.
+    pub fn totals(&self) -> &SourceNumbers {
+        &self.last.totals
+    }
+
+    /// The kernel's counters over the look.
+    pub fn kernel(&self) -> &KernelStatistics {
+        &self.last.kernel
+    }
+
+    /// A counter by the length of the look; `None` if the mode cannot see it.
+    pub fn per_s(&self, count: Option<u64>) -> Option<f64> {
+        (self.seconds > 0.0).then_some(count? as f64 / self.seconds)
+    }
+
+    /// Change of the entries held, per second of the look; positive if they grow.
+    pub fn growth_per_s(&self) -> f64 {
+        let seconds = self.seconds - self.first.interval_s;
+        if seconds <= 0.0 {
+            return self.last.table.growth_per_s.unwrap_or(0.0);
+        }
+        (self.entries() as f64 - self.first.table.entries as f64) / seconds
+    }
+
+    /// Entries that the kernel evicts to make room (not assured), by the last walk of the table; `None` before one.
+    pub fn evictable(&self) -> Option<u64> {
+        let census = &self.last.census.as_ref()?.census;
+        Some(census.entries.saturating_sub(census.assured))
+    }
+}

@@ -1,0 +1,66 @@
+//! Arguments of the commands that judge: `advise`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{LookArguments, duration};
+use crate::advise::bounds::Bounds;
+
+/// Arguments of `advise`.
+#[derive(Debug, Args)]
+pub struct AdviseArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// End with status 3 if there is advice
+    #[arg(long)]
+    pub check: bool,
+    /// How long to look first
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// How far advice may go
+    #[command(flatten)]
+    pub bounds: BoundsArguments,
+    /// Where and how to look
+    #[command(flatten)]
+    pub look: LookArguments,
+}
+
+/// How far advice may go.
+#[derive(Debug, Args)]
+pub struct BoundsArguments {
+    /// Allow timeouts below what the RFCs ask of a NAT
+    #[arg(long)]
+    pub allow_below_rfc: bool,
+    /// Allow values lower than an administrator has set them
+    #[arg(long)]
+    pub allow_lowering: bool,
+    /// The share of the machine's memory that full tables may take, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    pub memory: f64,
+    /// How long the kernel may stand still while the hash table is made anew, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = milliseconds)]
+    pub stall: f64,
+}
+
+impl From<&BoundsArguments> for Bounds {
+    fn from(arguments: &BoundsArguments) -> Self {
+        Self {
+            allow_below_rfc: arguments.allow_below_rfc,
+            memory_share_max: arguments.memory / 100.0,
+            stall_ms_max: arguments.stall,
+            allow_lowering: arguments.allow_lowering,
+        }
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent: &f64| *percent > 0.0 && *percent <= 90.0);
+    percent.ok_or_else(|| "a share of the memory is more than 0 and at most 90 percent".to_owned())
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let time = text.parse().ok().filter(|time: &f64| (0.0..=60_000.0).contains(time));
+    time.ok_or_else(|| "a number of milliseconds from 0 to 60000".to_owned())
+}

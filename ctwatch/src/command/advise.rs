@@ -1,0 +1,32 @@
+//! `ctwatch advise`: looks for a while, says why the table fills, and what helps.
+
+use super::{diagnosis, look};
+use crate::{
+    advise::{bounds::Bounds, diagnose},
+    cli::AdviseArguments,
+    exit::CommandError,
+    output,
+};
+
+/// Looks, judges, and prints.
+///
+/// # Errors
+///
+/// If it cannot look; with `--check`, if there is advice.
+pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
+    let Some(case) = diagnosis::case(&arguments.look, arguments.duration).await? else {
+        return Ok(());
+    };
+    let diagnosis = diagnose(&case, &Bounds::from(&arguments.bounds));
+    let printed = if arguments.json {
+        output::advice::json(&case, &diagnosis) + "\n"
+    } else {
+        output::advice::text(&case, &diagnosis)
+    };
+    look::print(printed).await?;
+    if arguments.check && !diagnosis.advice.is_empty() {
+        let ids: Vec<&str> = diagnosis.advice.iter().map(|advice| advice.id.as_str()).collect();
+        return Err(CommandError::Findings(format!("there is advice: {}", ids.join(", "))));
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! What every command that advises does first: look for a while, and gather all that is known into a case.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    watch::REMEMBERED_SOURCES,
+};
+use crate::{
+    advise::case::Case,
+    cli::LookArguments,
+    exit::CommandError,
+    host::{
+        facts,
+        namespace::{NamespaceChoice, NetworkNamespace},
+        settings,
+    },
+    model::{
+        limits::{Limits, SortBy},
+        snapshot::Snapshot,
+    },
+};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Without a walk of the table hardly anything can be said.
+const CENSUS_PATIENCE: Duration = Duration::from_secs(60);
+/// Enough to tell what a normal source holds.
+const LISTED_SOURCES: usize = 10_000;
+
+/// Looks for `duration` at the one namespace that is asked for; `None` if a signal ended it before anything was seen.
+///
+/// # Errors
+///
+/// If it cannot look, or all namespaces are asked for.
+pub async fn case(
+    arguments: &LookArguments,
+    duration: Duration,
+) -> Result<Option<Case>, CommandError> {
+    let NamespaceChoice::One(target) = &arguments.netns else {
+        return Err(CommandError::Usage(
+            "advice is on one namespace: name it with --netns; 'ctwatch watch --netns all' shows which are busy"
+                .to_owned(),
+        ));
+    };
+    let limits = Limits {
+        listed_sources: LISTED_SOURCES,
+        sort_by: SortBy::Entries,
+        events: 0,
+        remembered_sources: REMEMBERED_SOURCES,
+        only: None,
+        // The last walk is to be of the end of the look, if the table is small enough for that.
+        census_every: Some(INTERVAL),
+    };
+    let pace = Pace { interval: INTERVAL.min(duration), census_patience: CENSUS_PATIENCE };
+    let patience = if arguments.no_wait { Patience::End } else { Patience::Wait };
+    let mut interrupts = Interrupts::new()?;
+    let begun = Look::begin(arguments, pace, limits, patience, &mut interrupts).await?;
+    let Some(mut look) = begun else { return Ok(None) };
+    look::say(&format!("looking for {duration:?}; Ctrl-C ends it earlier"));
+    let Some(seen) = look_on(&mut look, duration, &mut interrupts).await? else { return Ok(None) };
+    let namespace = NetworkNamespace::open(target)
+        .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+    let settings = settings::read_in(&namespace)
+        .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+    let facts = facts::read_in(&namespace);
+    let Seen { first, last, entries_max, seconds } = seen;
+    Ok(Some(Case { seconds, first, last, entries_max, settings, facts }))
+}
+
+struct Seen {
+    first: Arc<Snapshot>,
+    last: Arc<Snapshot>,
+    entries_max: u64,
+    seconds: f64,
+}
+
+async fn look_on(
+    look: &mut Look,
+    duration: Duration,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Seen>, CommandError> {
+    let deadline = Instant::now() + duration;
+    let mut report = ModeReport::default();
+    let mut stopping = false;
+    let mut seen: Option<Seen> = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = interrupts.received(), if !stopping => {
+                stopping = true;
+                look.stop();
+            }
+            () = tokio::time::sleep_until(deadline), if !stopping => {
+                stopping = true;
+                look.stop();
+            }
+            next = look.next() => match next? {
+                Some(last) => {
+                    report.tell(&last);
+                    let seen = seen.get_or_insert_with(|| Seen {
+                        first: Arc::clone(&last),
+                        last: Arc::clone(&last),
+                        entries_max: 0,
+                        seconds: 0.0,
+                    });
+                    seen.seconds += last.interval_s;
+                    seen.entries_max = seen.entries_max.max(last.table.entries);
+                    seen.last = last;
+                }
+                None => return Ok(seen),
+            },
+        }
+    }
+}

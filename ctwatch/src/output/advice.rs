@@ -1,0 +1,116 @@
+//! Advice as people and programs read it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::json::{SCHEMA, number, time};
+use crate::advise::{
+    Diagnosis,
+    advice::{Advice, Amount, Change, Datum, Expected},
+    case::Case,
+};
+
+/// One JSON object (docs/advise.schema.json).
+pub fn json(case: &Case, diagnosis: &Diagnosis) -> String {
+    let finding = &diagnosis.finding;
+    let refused = diagnosis.refused.iter();
+    json!({
+        "schema": SCHEMA,
+        "ts": time(case.last.wall_ns),
+        "netns": case.last.netns,
+        "netns_name": case.last.netns_name.as_deref(),
+        "looked_s": number(case.seconds),
+        "cause": finding.cause.name(),
+        "explanation": finding.explanation,
+        "evidence": evidence(&finding.evidence),
+        "advice": diagnosis.advice.iter().map(advice).collect::<Vec<Value>>(),
+        "refused_advice": refused
+            .map(|refused| json!({ "rule": refused.rule, "why": refused.why }))
+            .collect::<Vec<Value>>(),
+    })
+    .to_string()
+}
+
+fn advice(advice: &Advice) -> Value {
+    json!({
+        "id": advice.id,
+        "rule": advice.rule,
+        "severity": advice.severity.name(),
+        "what": advice.what,
+        "why": advice.why,
+        "evidence": evidence(&advice.evidence),
+        "changes": advice.changes.iter().map(change).collect::<Vec<Value>>(),
+        "unasked": advice.is_unasked,
+        "expected": expected(&advice.expected),
+        "risk": advice.risk,
+        "commands": advice.commands,
+        "until": advice.until,
+    })
+}
+
+fn change(change: &Change) -> Value {
+    json!({ "key": change.key, "from": change.from, "to": change.to })
+}
+
+fn expected(expected: &Expected) -> Value {
+    json!({
+        "entries_freed": expected.entries_freed,
+        "memory_bytes": expected.memory_bytes,
+        "refused_share": expected.refused_share.map(number),
+        "further": evidence(&expected.further),
+    })
+}
+
+fn evidence(data: &[Datum]) -> Value {
+    let data = data.iter().map(|datum| {
+        let value = match &datum.amount {
+            Amount::Count(count) => Value::from(*count),
+            Amount::Real(real) => number(*real),
+            Amount::Text(text) => Value::from(text.as_str()),
+        };
+        (datum.name.to_owned(), json!({ "value": value, "from": datum.from }))
+    });
+    Value::Object(data.collect::<Map<String, Value>>())
+}
+
+/// Sentences for a person.
+pub fn text(case: &Case, diagnosis: &Diagnosis) -> String {
+    let mut text = String::new();
+    let finding = &diagnosis.finding;
+    let table = &case.last.table;
+    let limit = table.limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{} of {limit} entries; cause: {}\n{}",
+        table.entries,
+        finding.cause.name(),
+        finding.explanation
+    );
+    if diagnosis.advice.is_empty() {
+        text.push_str("\nNo advice.\n");
+    }
+    for advice in &diagnosis.advice {
+        let _ = writeln!(
+            text,
+            "\n{} ({})\n  {}\n  why: {}\n  risk: {}\n  until: {}",
+            advice.id,
+            advice.severity.name(),
+            advice.what,
+            advice.why,
+            advice.risk,
+            advice.until
+        );
+        for change in &advice.changes {
+            let _ = writeln!(text, "  change: {}: {} -> {}", change.key, change.from, change.to);
+        }
+        for command in &advice.commands {
+            let _ = writeln!(text, "  by hand: {command}");
+        }
+    }
+    for refused in &diagnosis.refused {
+        let _ = writeln!(text, "\nnot advised: {}: {}", refused.rule, refused.why);
+    }
+    text
+}
