@@ -1,17 +1,31 @@
 //! Gathers what advice needs to know of the machine besides the table; what cannot be read is left out.
 
+use std::path::Path;
+
 use super::{
     machine_memory,
     namespace::{NamespaceTarget, NetworkNamespace},
     namespace_list::tracking_namespaces,
+    persistence,
     sysctl::ConntrackFiles,
 };
-use crate::advise::facts::{Facts, Memory, NamespaceFacts};
+use crate::advise::{
+    facts::{Facts, Memory, NamespaceFacts, Writer},
+    persistence::Persistence,
+};
 
 /// Reads everything, for advice on the table of `namespace`.
 pub fn read_in(namespace: &NetworkNamespace) -> Facts {
     let _ = namespace;
-    Facts { memory: memory(), namespaces: namespaces(), ..Facts::default() }
+    Facts { memory: memory(), namespaces: namespaces(), writers: writers(), ..Facts::default() }
+}
+
+/// The files that set conntrack's values when the machine starts.
+fn writers() -> Vec<Writer> {
+    let root = Path::new("/");
+    let files = persistence::files(root);
+    let found = Persistence::of(&files, &persistence::machine(root, None));
+    persistence::writers(&files, &found)
 }
 
 fn memory() -> Memory {

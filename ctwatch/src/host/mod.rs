@@ -6,6 +6,7 @@ pub mod memory;
 pub mod modules;
 pub mod namespace;
 pub mod namespace_list;
+pub mod persistence;
 pub mod settings;
 pub mod statistics;
 pub mod sysctl;
