@@ -1,18 +1,23 @@
 //! Gathers what advice needs to know of the machine besides the table; what cannot be read is left out.
 
+use std::path::Path;
+
 use super::{
     expectations, extension_memory, firewall, kernel_log, legacy_names, machine_memory,
     module_users,
     namespace::{NamespaceTarget, NetworkNamespace},
     namespace_list::tracking_namespaces,
-    services, surroundings,
+    persistence, services, surroundings,
     sysctl::ConntrackFiles,
 };
-use crate::advise::{
-    facts::{Facts, LogSigns, Memory, NamespaceFacts, Unread},
-    settings::Settings,
+use crate::{
+    advise::{
+        facts::{Facts, LogSigns, Memory, NamespaceFacts, Unread, Writer},
+        persistence::Persistence,
+        settings::Settings,
+    },
+    model::snapshot::KernelStatistics,
 };
-use crate::model::snapshot::KernelStatistics;
 
 /// Reads everything, for advice on the table of `namespace`, which is set to `settings`.
 pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
@@ -23,6 +28,8 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     let mut users = firewall.users;
     users.append(&mut services.users);
     let surroundings = surroundings::read_in(namespace);
+    let (persistence, mut writers) = files();
+    writers.append(&mut services.writers);
     let mut memory = memory();
     extension_memory::add_to(&mut memory, namespace, settings, firewall.translates_sources);
     let log = kernel_log::read().unwrap_or_else(|error| {
@@ -40,7 +47,8 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         namespaces: namespaces(),
         translates_sources: firewall.translates_sources,
         expectations: expectations::count_in(namespace),
-        writers: services.writers,
+        writers,
+        persistence,
         users,
         are_users_known,
         notrack_rules: firewall.notrack_rules,
@@ -51,6 +59,15 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         legacy_names: legacy_names::read(),
         unread,
     }
+}
+
+/// What the files that are read when the machine starts say, and those of them that set a value.
+fn files() -> (Persistence, Vec<Writer>) {
+    let root = Path::new("/");
+    let files = persistence::files(root);
+    let found = Persistence::of(&files, &persistence::machine(root, None));
+    let writers = persistence::writers(&files, &found);
+    (found, writers)
 }
 
 fn memory() -> Memory {

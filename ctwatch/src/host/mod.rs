@@ -16,6 +16,7 @@ pub mod modules;
 pub mod namespace;
 pub mod namespace_list;
 pub mod nft_rules;
+pub mod persistence;
 pub mod programs;
 pub mod rule_use;
 pub mod services;

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -22,6 +22,11 @@ pub enum Presence {
 /// Whether `nf_conntrack`, which tracks connections, is there.
 pub fn conntrack() -> Presence {
     Machine::running().conntrack()
+}
+
+/// Whether `nf_conntrack` is there on the machine whose /proc and /sys are below `root`.
+pub fn conntrack_at(root: &Path) -> Presence {
+    Machine::at(root.to_owned()).conntrack()
 }
 
 /// Whether `nf_conntrack` is just being loaded or unloaded: its files may be there, and its functions can not yet, or no
