@@ -31,6 +31,8 @@ pub struct Surroundings {
     pub page_bytes: u64,
     /// Whether values of the whole machine can be written from here.
     pub reaches_machine: bool,
+    /// Values that cannot be written, and why, in words.
+    pub unwritable: Vec<(String, String)>,
 }
 
 /// Why a change is not made.
@@ -47,7 +49,9 @@ pub enum Objection {
         why: String,
     },
     /// Somebody has raised it.
-    #[error("{key} would fall from {from} to {to}, and somebody has raised it: allow it with --allow-lowering")]
+    #[error(
+        "{key} would fall from {from} to {to}, and somebody has raised it: allow it with --allow-lowering"
+    )]
     Lowering {
         /// The value.
         key: String,
@@ -85,12 +89,20 @@ pub enum Objection {
          namespace"
     )]
     NotFromHere(String),
+    /// It cannot be written.
+    #[error("{key} cannot be written here: {why}")]
+    Unwritable {
+        /// The value.
+        key: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Objection {
     /// Whether it is the place that is wrong, and not the plan.
     pub fn is_of_place(&self) -> bool {
-        matches!(self, Self::NotFromHere(_))
+        matches!(self, Self::NotFromHere(_) | Self::Unwritable { .. })
     }
 }
 
@@ -121,15 +133,14 @@ fn value(change: &PlannedChange, why: &str) -> Objection {
 }
 
 fn place(knob: &Knob, surroundings: &Surroundings) -> Option<Objection> {
-    let is_wrong = knob.scope == Scope::Machine && !surroundings.reaches_machine;
-    is_wrong.then(|| Objection::NotFromHere(knob.key.clone()))
+    if knob.scope == Scope::Machine && !surroundings.reaches_machine {
+        return Some(Objection::NotFromHere(knob.key.clone()));
+    }
+    let (key, why) = surroundings.unwritable.iter().find(|(key, _)| *key == knob.key)?;
+    Some(Objection::Unwritable { key: key.clone(), why: why.clone() })
 }
 
-fn settled(
-    knob: &Knob,
-    change: &PlannedChange,
-    surroundings: &Surroundings,
-) -> Option<Objection> {
+fn settled(knob: &Knob, change: &PlannedChange, surroundings: &Surroundings) -> Option<Objection> {
     match knob.settled(change.to, surroundings.page_bytes) {
         None => Some(value(change, "the kernel does not take that value, or it means no limit")),
         Some(settled) if settled != change.to => {
@@ -150,8 +161,11 @@ fn lowering(change: &PlannedChange, bounds: &Bounds) -> Option<Objection> {
         }
     };
     let PlannedChange { key, from, to } = change;
-    (was_raised && is_lower(change) && !bounds.allow_lowering)
-        .then(|| Objection::Lowering { key: key.clone(), from: *from, to: *to })
+    (was_raised && is_lower(change) && !bounds.allow_lowering).then(|| Objection::Lowering {
+        key: key.clone(),
+        from: *from,
+        to: *to,
+    })
 }
 
 fn stall(
@@ -169,7 +183,7 @@ fn stall(
 }
 
 fn memory(change: &PlannedChange, surroundings: &Surroundings) -> Option<Objection> {
-    if change.to <= change.from {
+    if change.to <= change.from || is_lower(change) {
         return None;
     }
     let more = change.to - change.from;
@@ -188,8 +202,11 @@ fn memory(change: &PlannedChange, surroundings: &Surroundings) -> Option<Objecti
     let available_bytes = surroundings.available_bytes;
     let is_too_much =
         available_bytes.is_none_or(|available| wanted_bytes > available / AVAILABLE_PART);
-    is_too_much
-        .then(|| Objection::Memory { key: change.key.clone(), wanted_bytes, available_bytes })
+    is_too_much.then(|| Objection::Memory {
+        key: change.key.clone(),
+        wanted_bytes,
+        available_bytes,
+    })
 }
 
 #[cfg(test)]
@@ -205,6 +222,7 @@ mod tests {
             entry_bytes: 384,
             page_bytes: 4096,
             reaches_machine: true,
+            unwritable: Vec::new(),
         }
     }
 
@@ -235,16 +253,23 @@ mod tests {
     fn the_kernel_must_not_stand_still_for_longer_than_allowed() {
         let busy = Surroundings { entries: vec![60_000, 40_001], ..surroundings() };
         let objections = found(HASHSIZE, 65_536, 131_072, &busy);
-        assert!(matches!(objections[..], [Objection::Stall { stall_ms: 51, entries: 100_001, .. }]));
+        assert!(matches!(
+            objections[..],
+            [Objection::Stall { stall_ms: 51, entries: 100_001, .. }]
+        ));
         // The limit moves no entry.
         assert_eq!(found(LIMIT, 65_536, 65_600, &busy), []);
     }
 
     #[test]
     fn what_somebody_has_raised_is_not_lowered_unasked() {
-        for (key, from, to) in [(LIMIT, 65_536, 32_768), (LIMIT, 0, 65_536), (CLOSE_WAIT, 3600, 60)] {
+        for (key, from, to) in [(LIMIT, 65_536, 32_768), (LIMIT, 0, 65_536), (CLOSE_WAIT, 3600, 60)]
+        {
             let objections = found(key, from, to, &surroundings());
-            assert!(matches!(objections[..], [Objection::Lowering { .. }]), "{key}: {objections:?}");
+            assert!(
+                matches!(objections[..], [Objection::Lowering { .. }]),
+                "{key}: {objections:?}"
+            );
             let change = PlannedChange { key: key.to_owned(), from, to };
             let bounds = Bounds { allow_lowering: true, ..Bounds::default() };
             assert_eq!(super::objections(&[change], &surroundings(), &bounds), []);
@@ -265,5 +290,11 @@ mod tests {
         let objections = found(LIMIT, 65_536, 131_072, &child);
         assert!(objections.iter().all(Objection::is_of_place) && objections.len() == 1);
         assert_eq!(found(CLOSE_WAIT, 60, 30, &child), []);
+        let why = (CLOSE_WAIT.to_owned(), "read-only".to_owned());
+        let read_only = Surroundings { unwritable: vec![why], ..surroundings() };
+        assert!(matches!(
+            found(CLOSE_WAIT, 60, 30, &read_only)[..],
+            [Objection::Unwritable { .. }]
+        ));
     }
 }

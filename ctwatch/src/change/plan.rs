@@ -194,7 +194,7 @@ impl Plan {
             for change in &advice.changes {
                 let known = choice.changes.iter().zip(&makers).find(|(of, _)| of.key == change.key);
                 match known {
-                    Some((of, maker)) if of != &change => {
+                    Some((of, maker)) if *of != *change => {
                         let (one, other) = ((*maker).to_owned(), advice.id.clone());
                         return Err(ChoiceError::Conflict(one, other, change.key.clone()));
                     }
@@ -231,9 +231,8 @@ impl Plan {
     pub fn without(&self, done: &Choice) -> Self {
         let is_done = |change: &PlannedChange| done.changes.iter().any(|of| of.key == change.key);
         let mut left = self.clone();
-        left.advice.retain(|advice| {
-            !done.ids.contains(&advice.id) && !advice.changes.iter().any(is_done)
-        });
+        left.advice
+            .retain(|advice| !done.ids.contains(&advice.id) && !advice.changes.iter().any(is_done));
         left
     }
 }

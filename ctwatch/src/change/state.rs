@@ -45,7 +45,9 @@ pub enum StateError {
         source: io::Error,
     },
     /// Another ctwatch is changing something.
-    #[error("another ctwatch (process {holder}) is changing something right now: nothing was done, try again when it is done")]
+    #[error(
+        "another ctwatch (process {holder}) is changing something right now: nothing was done, try again when it is done"
+    )]
     Locked {
         /// Its process, as far as it is known.
         holder: String,
