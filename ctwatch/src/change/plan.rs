@@ -60,7 +60,7 @@ pub struct Plan {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     /// There is none.
-    #[error("no plan has been shown yet")]
+    #[error("there is no plan that was shown and not carried out yet")]
     Missing,
     /// It is none.
     #[error("the plan that was shown last cannot be read any more ({0})")]
