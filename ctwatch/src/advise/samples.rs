@@ -31,6 +31,7 @@ pub(crate) fn case(change: impl FnOnce(&mut Snapshot)) -> Case {
                 available_bytes: Some(8 << 30),
                 entry_bytes: Some(256),
                 extension_bytes: Some(128),
+                ..Memory::default()
             },
             ..Facts::default()
         },
