@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod case;
 pub mod cause;
 pub mod facts;
+pub mod persistence;
 pub mod rules;
 pub mod settings;
 pub mod sizing;

@@ -37,7 +37,7 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
     let namespace = NetworkNamespace::open(target).map_err(|error| failed(error.into()))?;
     let settings = settings::read_in(&namespace).map_err(|error| failed(error.into()))?;
     let bounds = Bounds::from(&arguments.bounds);
-    let translates_sources = facts::read_in(&namespace).translates_sources;
+    let translates_sources = facts::read_in(&namespace, &settings).translates_sources;
     for question in &arguments.what_if {
         refuse(question, &settings, translates_sources, &bounds)?;
     }

@@ -6,6 +6,7 @@ pub mod json;
 pub mod schema;
 pub mod text;
 pub mod what_if;
+pub mod wrap;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -1,5 +1,7 @@
 //! The rules, one file each.
 
+pub mod timeouts;
+
 use super::{bounds::Bounds, case::Case, cause::Finding, verdict::Verdict};
 
 /// One rule.
@@ -14,4 +16,8 @@ pub struct Rule {
 }
 
 /// All rules, in the order in which advice is given and should be followed.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[Rule {
+    id: timeouts::ID,
+    what: "shorten a timeout whose idle entries fill the table",
+    judge: timeouts::judge,
+}];
