@@ -1,5 +1,7 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
+mod reboot;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -86,6 +88,7 @@ pub(crate) fn show(
         arguments,
         clock: Clock::Time,
         processors: Processors::One,
+        further_ports: &[],
     })
 }
 
@@ -198,7 +201,7 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs scenarios on one kernel, those that need two processors on another machine.
+    /// Runs scenarios on one kernel, those that need two processors on another machine, and those of a reboot on several.
     pub(crate) fn test(
         &self,
         kernel: &Kernel,
@@ -208,8 +211,10 @@ impl<'a> Lab<'a> {
         let (two, one): (Vec<String>, Vec<String>) =
             filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
         let mut outcome = Outcome::default();
+        let (reboots, one): (Vec<String>, Vec<String>) =
+            one.into_iter().partition(|filter| filter.contains(reboot::REBOOT));
         if filters.is_empty() || !one.is_empty() {
-            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
+            let others = ["--skip", TWO_PROCESSORS, "--skip", reboot::REBOOT].map(str::to_owned);
             outcome.add(self.boot(
                 kernel,
                 Processors::One,
@@ -220,6 +225,9 @@ impl<'a> Lab<'a> {
         if filters.is_empty() || !two.is_empty() {
             let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
             outcome.add(self.boot(kernel, Processors::Two, &two, scale)?);
+        }
+        if filters.is_empty() || !reboots.is_empty() {
+            outcome.add(self.reboot(kernel)?);
         }
         Ok(outcome)
     }
@@ -250,6 +258,7 @@ impl<'a> Lab<'a> {
             arguments,
             clock: Clock::Time,
             processors,
+            further_ports: &[],
         };
         let found = self.qemu.test(&machine, &log, scale.deadline(), show_test)?;
         let outcome = match found {
@@ -292,6 +301,7 @@ impl<'a> Lab<'a> {
             arguments: self.kernel_arguments("bench", &[], arguments),
             clock: Clock::Instructions,
             processors: Processors::One,
+            further_ports: &[],
         };
         let found = self.qemu.test(&machine, &log, deadline, show)?;
         let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
@@ -324,7 +334,7 @@ impl<'a> Lab<'a> {
             Purpose::Bench => format!("{}-bench.cpio", kernel.series),
         };
         let path = self.workspace.target("vm").join(name);
-        packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
+        packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs, None)?)?;
         Ok(path)
     }
 }
