@@ -1,6 +1,6 @@
-//! Advice as people and programs read it.
+//! Advice as programs read it: one JSON object, the same numbers as in the text.
 
-use std::fmt::Write as _;
+mod text;
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,9 @@ use crate::advise::{
     case::Case,
 };
 
-/// One JSON object (docs/advise.schema.json).
+pub use text::text;
+
+/// One JSON object (docs/advise.schema.json), without the line's end.
 pub fn json(case: &Case, diagnosis: &Diagnosis) -> String {
     let finding = &diagnosis.finding;
     let refused = diagnosis.refused.iter();
@@ -74,43 +76,5 @@ fn evidence(data: &[Datum]) -> Value {
     Value::Object(data.collect::<Map<String, Value>>())
 }
 
-/// Sentences for a person.
-pub fn text(case: &Case, diagnosis: &Diagnosis) -> String {
-    let mut text = String::new();
-    let finding = &diagnosis.finding;
-    let table = &case.last.table;
-    let limit = table.limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{} of {limit} entries; cause: {}\n{}",
-        table.entries,
-        finding.cause.name(),
-        finding.explanation
-    );
-    if diagnosis.advice.is_empty() {
-        text.push_str("\nNo advice.\n");
-    }
-    for advice in &diagnosis.advice {
-        let _ = writeln!(
-            text,
-            "\n{} ({})\n  {}\n  why: {}\n  risk: {}\n  until: {}",
-            advice.id,
-            advice.severity.name(),
-            advice.what,
-            advice.why,
-            advice.risk,
-            advice.until
-        );
-        for change in &advice.changes {
-            let _ = writeln!(text, "  change: {}: {} -> {}", change.key, change.from, change.to);
-        }
-        for command in &advice.commands {
-            let _ = writeln!(text, "  by hand: {command}");
-        }
-    }
-    for refused in &diagnosis.refused {
-        let _ = writeln!(text, "\nnot advised: {}: {}", refused.rule, refused.why);
-    }
-    text
-}
+#[cfg(test)]
+pub(crate) mod sample;

@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use super::json::{SCHEMA, time};
+use super::{
+    json::{SCHEMA, time},
+    wrap::wrap,
+};
 use crate::model::{
     audit::{Identity, all_hold},
     snapshot::Snapshot,
 };
 
-/// Lines are no longer than this.
-const WIDTH: usize = 80;
 /// What belongs to an identity stands under it, this far in.
-const INDENT: &str = "              ";
+const INDENT: usize = 14;
 
 /// One line of `audit --json`, without the line's end.
 pub fn json(last: &Snapshot, identities: &[Identity]) -> String {
@@ -70,11 +71,11 @@ pub fn text(last: &Snapshot, identities: &[Identity]) -> String {
             "{holds:<13} {:<18} {left:>14} {right:>14} {difference:>12}",
             identity.id
         );
-        wrap(&mut text, identity.what);
+        wrap(&mut text, "", INDENT, identity.what);
         // One reason often stands for many: it is said once.
         let note = note(identity);
         if let Some(note) = note.filter(|_| note != said) {
-            wrap(&mut text, note);
+            wrap(&mut text, "", INDENT, note);
             said = Some(note);
         }
     }
@@ -88,30 +89,13 @@ fn note(identity: &Identity) -> Option<&str> {
     }
 }
 
-/// Breaks a sentence between words.
-fn wrap(text: &mut String, sentence: &str) {
-    let mut column = usize::MAX;
-    for word in sentence.split_whitespace() {
-        if column.saturating_add(1 + word.len()) > WIDTH {
-            if column != usize::MAX {
-                text.push('\n');
-            }
-            text.push_str(INDENT);
-            column = INDENT.len();
-        } else {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += word.len();
-    }
-    text.push('\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::audit::Sides, output::sample};
+    use crate::{
+        model::audit::Sides,
+        output::{sample, wrap::WIDTH},
+    };
 
     fn identities() -> Vec<Identity> {
         let checked = |id, what, left, right, note| Identity {

@@ -1,10 +1,13 @@
 //! The JSON schema of what the commands print, made from the same field tables as the output itself.
 
+mod advise;
 mod census;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::fields::{self, Field};
+
+pub use advise::advise;
 
 /// The schema of one line of `watch --json`.
 pub fn watch() -> Json {
@@ -218,6 +221,10 @@ mod tests {
             let property = if nullable.is_null() { property } else { nullable };
             let items = &property["items"];
             match &line[name] {
+                Json::Object(values) if property["additionalProperties"].is_object() => {
+                    let value = values.values().next().expect(&at);
+                    assert_keys(&property["additionalProperties"], value, &at);
+                }
                 Json::Object(_) if property["type"] == "object" => {
                     assert_keys(property, &line[name], &at);
                 }
@@ -240,11 +247,18 @@ mod tests {
             Identity { id: "held", what: "", sides: Ok(Sides { left: 1, right: 1, note: None }) };
         let line = output::audit::json(&sample::snapshot(), &[identity]);
         assert_keys(&audit(), &serde_json::from_str(&line).unwrap(), "audit");
+        let mut diagnosis = output::advice::sample::diagnosis();
+        // First the one that has everything in it.
+        diagnosis.advice.reverse();
+        let line = output::advice::json(&output::advice::sample::case(), &diagnosis);
+        assert_keys(&advise(), &serde_json::from_str(&line).unwrap(), "advise");
     }
 
     #[test]
     fn the_schemas_in_docs_are_current() {
-        for (name, schema) in [("watch", watch()), ("events", events()), ("audit", audit())] {
+        let schemas =
+            [("watch", watch()), ("events", events()), ("audit", audit()), ("advise", advise())];
+        for (name, schema) in schemas {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));
             let current = format!("{schema:#}\n");

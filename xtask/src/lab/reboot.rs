@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Lab, show_test};
+use super::{Lab, console_of, show_test};
 use crate::outcome::Outcome;
 use crate::packages;
 use crate::process;
@@ -99,7 +99,8 @@ impl Lab<'_> {
             further_ports,
         };
         let log = self.workspace.target("vm").join(format!("{}-{scenario}.log", kernel.series));
-        let outcome = match self.qemu.test(&machine, &log, DEADLINE, show_test)? {
+        let show = |line: &str| show_test(&kernel.series, line);
+        let outcome = match self.qemu.test(&machine, &log, DEADLINE, show)? {
             Ok(outcome) if outcome == Outcome::default() => {
                 Outcome::failed(format!("kernel {}: there is no {scenario}", kernel.release))
             }
@@ -109,8 +110,7 @@ impl Lab<'_> {
             }
         };
         if outcome.has_failed() {
-            let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
-            for line in console::what_went_wrong(&String::from_utf8_lossy(&text)) {
+            for line in console::what_went_wrong(&console_of(&log)?) {
                 process::print(format!("  {line}"));
             }
             process::say(format!("the whole console is in {}", log.display()));
