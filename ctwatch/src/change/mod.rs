@@ -2,4 +2,5 @@
 //! journal, synced, before it is made, so that whatever happens it can be undone.
 
 pub mod knob;
+pub mod persist;
 pub mod system;
