@@ -47,6 +47,13 @@ pub fn conntrack_netlink() -> Presence {
     RUNNING.get_or_init(Machine::running).conntrack_netlink()
 }
 
+/// Whether a part of the kernel is there: as a module of that name, or built in, which a function whose name begins with
+/// `prefix` shows.
+pub fn is_there(module: &str, prefix: &str) -> bool {
+    let machine = Machine::running();
+    machine.is_live_module(module) || machine.has_built_in_symbol(prefix)
+}
+
 /// Where /proc and /sys are, so that tests can have their own.
 #[derive(Debug)]
 struct Machine {
