@@ -11,6 +11,7 @@ pub mod knob;
 pub mod ledger;
 pub mod machine;
 pub mod order;
+pub mod persist;
 pub mod purge;
 pub mod record;
 pub mod system;
