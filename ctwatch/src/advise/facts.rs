@@ -1,5 +1,6 @@
 //! What is known of the machine besides the table: plain values, read elsewhere.
 
+use super::persistence::Persistence;
 use crate::model::snapshot::KernelStatistics;
 
 /// Everything known of the machine. What could not be read is `None` or empty.
@@ -33,6 +34,8 @@ pub struct Facts {
     pub statistics_by_cpu: Vec<KernelStatistics>,
     /// Settings under the names of Linux 2.6 (`net.ipv4.netfilter.ip_conntrack_*`) that this kernel still has.
     pub legacy_names: Vec<String>,
+    /// What the files say that are read when the machine starts.
+    pub persistence: Persistence,
     /// What could not be read.
     pub unread: Vec<Unread>,
 }

@@ -10,12 +10,14 @@ use super::{
     persistence, services, surroundings,
     sysctl::ConntrackFiles,
 };
-use crate::advise::{
-    facts::{Facts, LogSigns, Memory, NamespaceFacts, Unread, Writer},
-    persistence::Persistence,
-    settings::Settings,
+use crate::{
+    advise::{
+        facts::{Facts, LogSigns, Memory, NamespaceFacts, Unread, Writer},
+        persistence::Persistence,
+        settings::Settings,
+    },
+    model::snapshot::KernelStatistics,
 };
-use crate::model::snapshot::KernelStatistics;
 
 /// Reads everything, for advice on the table of `namespace`, which is set to `settings`.
 pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
@@ -25,9 +27,9 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     let are_users_known = unread.is_empty();
     let mut users = firewall.users;
     users.append(&mut services.users);
-    let mut writers = services.writers;
-    writers.append(&mut writing_files());
     let surroundings = surroundings::read_in(namespace);
+    let (persistence, mut writers) = files();
+    writers.append(&mut services.writers);
     let mut memory = memory();
     extension_memory::add_to(&mut memory, namespace, settings, firewall.translates_sources);
     let log = kernel_log::read().unwrap_or_else(|error| {
@@ -46,6 +48,7 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         translates_sources: firewall.translates_sources,
         expectations: expectations::count_in(namespace),
         writers,
+        persistence,
         users,
         are_users_known,
         notrack_rules: firewall.notrack_rules,
@@ -58,12 +61,13 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     }
 }
 
-/// The files that set conntrack's values when the machine starts.
-fn writing_files() -> Vec<Writer> {
+/// What the files that are read when the machine starts say, and those of them that set a value.
+fn files() -> (Persistence, Vec<Writer>) {
     let root = Path::new("/");
     let files = persistence::files(root);
     let found = Persistence::of(&files, &persistence::machine(root, None));
-    persistence::writers(&files, &found)
+    let writers = persistence::writers(&files, &found);
+    (found, writers)
 }
 
 fn memory() -> Memory {
