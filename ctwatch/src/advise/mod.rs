@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod case;
 pub mod cause;
 pub mod facts;
+pub mod holders;
 pub mod persistence;
 pub mod pressure;
 pub mod rules;

@@ -13,6 +13,7 @@ pub mod knob;
 pub mod ledger;
 pub mod machine;
 pub mod order;
+pub mod persist;
 mod place;
 pub mod plan;
 pub mod purge;

@@ -13,3 +13,4 @@ pub mod rollback;
 mod undoing;
 pub mod watch;
 pub mod watchdog;
+pub mod what_if;

@@ -7,6 +7,7 @@ pub mod json;
 pub mod plan;
 pub mod schema;
 pub mod text;
+pub mod what_if;
 pub mod wrap;
 
 #[cfg(test)]
