@@ -1,5 +1,7 @@
 //! What is known of the machine besides the table: plain values, read elsewhere.
 
+use super::addresses::Addresses;
+
 /// Everything known of the machine. What could not be read is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -13,6 +15,8 @@ pub struct Facts {
     pub translates_sources: Option<bool>,
     /// Expectations held now, over all helpers.
     pub expectations: Option<u64>,
+    /// Its own addresses, and whom it depends on.
+    pub addresses: Addresses,
     /// Who else writes these settings.
     pub writers: Vec<Writer>,
     /// Which rules or services need connections to be tracked.

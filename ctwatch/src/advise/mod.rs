@@ -4,16 +4,22 @@
 //! itself and gives advice, refuses to, with the reason, or is silent. A new rule is a file in `rules` and a row in
 //! [`RULES`](rules::RULES).
 
+pub mod addresses;
 pub mod advice;
 pub mod bounds;
 pub mod case;
 pub mod cause;
 pub mod facts;
+pub mod holders;
 pub mod rules;
 pub mod settings;
 pub mod sizing;
 pub mod timeouts;
 pub mod verdict;
+pub mod words;
+
+#[cfg(test)]
+pub(crate) mod sample;
 
 use advice::Advice;
 use bounds::Bounds;
@@ -43,5 +49,6 @@ pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
             Verdict::Silent => {}
         }
     }
+    rules::reset_writer::mention(case, &mut advice);
     Diagnosis { finding, advice, refused }
 }

@@ -1,7 +1,7 @@
 //! Gathers what advice needs to know of the machine besides the table; what cannot be read is left out.
 
 use super::{
-    machine_memory,
+    addresses, machine_memory,
     namespace::{NamespaceTarget, NetworkNamespace},
     namespace_list::tracking_namespaces,
     sysctl::ConntrackFiles,
@@ -10,8 +10,12 @@ use crate::advise::facts::{Facts, Memory, NamespaceFacts};
 
 /// Reads everything, for advice on the table of `namespace`.
 pub fn read_in(namespace: &NetworkNamespace) -> Facts {
-    let _ = namespace;
-    Facts { memory: memory(), namespaces: namespaces(), ..Facts::default() }
+    Facts {
+        memory: memory(),
+        namespaces: namespaces(),
+        addresses: addresses::read_in(namespace),
+        ..Facts::default()
+    }
 }
 
 fn memory() -> Memory {
