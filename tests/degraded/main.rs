@@ -2,6 +2,8 @@
 //! as root, in network namespaces of their own; each test says why where it cannot run.
 
 #[cfg(test)]
+mod advice_commands;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod census;
