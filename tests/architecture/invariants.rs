@@ -108,12 +108,16 @@ fn only_probe_names_aya_and_is_unsafe() {
 
 #[test]
 fn only_change_writes_to_the_system() {
-    let writes = ["fs::write", "File::create", "OpenOptions", "process::Command"];
+    let writes = ["fs::write", "File::create", "OpenOptions"];
     let outside: Vec<_> = sources("ctwatch/src")
         .into_iter()
         .filter(|(path, _)| !path.starts_with(workspace().join("ctwatch/src/change")))
         .collect();
     none(&lines_with(&outside, &writes), "looking changes nothing");
+    // No file of the kernel's shows firewall rules: this one runs the programs that list them, each named there.
+    let lists_rules = workspace().join("ctwatch/src/host/programs.rs");
+    let others: Vec<_> = outside.into_iter().filter(|(path, _)| *path != lists_rules).collect();
+    none(&lines_with(&others, &["process::Command", "Command::new"]), "looking runs no program");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -71,7 +74,7 @@ pub(crate) fn show(
 ) -> Result<()> {
     let kernel = fetch_first(workspace, series)?;
     let lab = Lab::prepare(workspace, Purpose::Show, None)?;
-    let initramfs = lab.initramfs(&kernel, Purpose::Show)?;
+    let initramfs = lab.initramfs(&kernel, &kernel.series, Purpose::Show)?;
     let qemu = lab.qemu.clone();
     // Someone may look on for as long as they like: tests need not wait for that.
     drop(lab);
@@ -100,20 +103,17 @@ pub(crate) fn test(
 ) -> Result<Outcome> {
     let (kernels, mut outcome) = fetch_all(workspace, series)?;
     let lab = Lab::prepare(workspace, Purpose::Test, None)?;
-    for kernel in &kernels {
-        outcome.add(lab.test(kernel, filters, scale)?);
-    }
+    let boots: Vec<Boot<'_>> =
+        kernels.iter().flat_map(|kernel| Boot::of(kernel, filters, scale)).collect();
+    outcome.add(lab.run(&boots)?);
     Ok(outcome)
 }
 
 /// Runs the exactness scenario with another BPF object than the one in ctwatch.
 pub(crate) fn test_rebuilt_object(workspace: &Workspace, object: &Path) -> Result<Outcome> {
     let kernel = fetch_first(workspace, None)?;
-    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?.test(
-        &kernel,
-        &[EXACTNESS.to_owned()],
-        Scale::Usual,
-    )
+    let boots = Boot::of(&kernel, &[EXACTNESS.to_owned()], Scale::Usual);
+    Lab::prepare(workspace, Purpose::Test, Some(object.to_owned()))?.run(&boots)
 }
 
 /// Fetches kernels, skipping by name those that cannot be had; it is an error if none can.
@@ -136,6 +136,42 @@ pub(crate) fn fetch_all(
         bail!("no kernel to be had: {}", outcome.reasons().join("; "));
     }
     Ok((kernels, outcome))
+}
+
+/// One machine, and what is run in it.
+#[derive(Debug)]
+pub(crate) struct Boot<'a> {
+    kernel: &'a Kernel,
+    processors: Processors,
+    filters: Vec<String>,
+    scale: Scale,
+}
+
+impl<'a> Boot<'a> {
+    /// The machines for scenarios on one kernel: those that need two processors have one of their own.
+    pub(crate) fn of(kernel: &'a Kernel, filters: &[String], scale: Scale) -> Vec<Self> {
+        let (two, one): (Vec<String>, Vec<String>) =
+            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
+        let mut boots = Vec::new();
+        let boot = |processors, filters| Self { kernel, processors, filters, scale };
+        if filters.is_empty() || !one.is_empty() {
+            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
+            boots.push(boot(Processors::One, [one, others.to_vec()].concat()));
+        }
+        if filters.is_empty() || !two.is_empty() {
+            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
+            boots.push(boot(Processors::Two, two));
+        }
+        boots
+    }
+
+    /// What its files are called by.
+    fn name(&self) -> String {
+        match self.processors {
+            Processors::One => self.kernel.series.clone(),
+            Processors::Two => format!("{}-{TWO_PROCESSORS}", self.kernel.series),
+        }
+    }
 }
 
 impl<'a> Lab<'a> {
@@ -198,79 +234,75 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs scenarios on one kernel, those that need two processors on another machine.
-    pub(crate) fn test(
-        &self,
-        kernel: &Kernel,
-        filters: &[String],
-        scale: Scale,
-    ) -> Result<Outcome> {
-        let (two, one): (Vec<String>, Vec<String>) =
-            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
+    /// Runs scenarios in machines side by side, as many as this one has processors, as an emulated processor keeps one
+    /// of them busy. They begin in the order given.
+    ///
+    /// # Errors
+    /// If a machine could not be started or its console not be kept; the others have run nevertheless.
+    pub(crate) fn run(&self, boots: &[Boot<'_>]) -> Result<Outcome> {
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut found = Vec::new();
+            while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.push(self.boot(boot));
+            }
+            found
+        };
+        let found: Vec<Result<Outcome>> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..workers.min(boots.len())).map(|_| scope.spawn(work)).collect();
+            let ended = threads.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            ended.flatten().collect()
+        });
         let mut outcome = Outcome::default();
-        if filters.is_empty() || !one.is_empty() {
-            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
-            outcome.add(self.boot(
-                kernel,
-                Processors::One,
-                &[one, others.to_vec()].concat(),
-                scale,
-            )?);
+        for found in found {
+            outcome.add(found?);
         }
-        if filters.is_empty() || !two.is_empty() {
-            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            outcome.add(self.boot(kernel, Processors::Two, &two, scale)?);
+        for boot in boots {
+            budget::update(self.workspace, &boot.kernel.series, &console_of(&self.log(boot))?)?;
         }
         Ok(outcome)
     }
 
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
-    fn boot(
-        &self,
-        kernel: &Kernel,
-        processors: Processors,
-        filters: &[String],
-        scale: Scale,
-    ) -> Result<Outcome> {
-        let initramfs = self.initramfs(kernel, Purpose::Test)?;
-        let mut arguments = self.kernel_arguments("test", filters, &[]);
-        if scale == Scale::Long {
+    fn boot(&self, boot: &Boot<'_>) -> Result<Outcome> {
+        let initramfs = self.initramfs(boot.kernel, &boot.name(), Purpose::Test)?;
+        let mut arguments = self.kernel_arguments("test", &boot.filters, &[]);
+        if boot.scale == Scale::Long {
             arguments = format!("{arguments} {LONG}");
         }
-        let name = match processors {
-            Processors::One => format!("{}.log", kernel.series),
-            Processors::Two => format!("{}-{TWO_PROCESSORS}.log", kernel.series),
-        };
-        let log = self.workspace.target("vm").join(name);
-        process::say(format!("kernel {}: scenarios {}", kernel.release, filters.join(" ")));
+        let log = self.log(boot);
+        let release = &boot.kernel.release;
+        process::say(format!("kernel {release}: scenarios {}", boot.filters.join(" ")));
         let start = Instant::now();
         let machine = Machine {
-            kernel: &kernel.image,
+            kernel: &boot.kernel.image,
             initramfs: &initramfs,
             arguments,
             clock: Clock::Time,
-            processors,
+            processors: boot.processors,
         };
-        let found = self.qemu.test(&machine, &log, scale.deadline(), show_test)?;
+        let show = |line: &str| show_test(&boot.kernel.series, line);
+        let found = self.qemu.test(&machine, &log, boot.scale.deadline(), show)?;
         let outcome = match found {
             Ok(outcome) => outcome,
-            Err(reason) => Outcome::failed(format!("kernel {}: {reason}", kernel.release)),
+            Err(reason) => Outcome::failed(format!("kernel {release}: {reason}")),
         };
-        process::say(format!(
-            "kernel {}: {outcome} in {} s",
-            kernel.release,
-            start.elapsed().as_secs()
-        ));
-        let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
-        let text = String::from_utf8_lossy(&text);
-        budget::update(self.workspace, &kernel.series, &text)?;
+        process::say(format!("kernel {release}: {outcome} in {} s", start.elapsed().as_secs()));
         if outcome.has_failed() {
-            for line in console::what_went_wrong(&text) {
+            for line in console::what_went_wrong(&console_of(&log)?) {
                 process::print(format!("  {line}"));
             }
             process::say(format!("the whole console is in {}", log.display()));
         }
         Ok(outcome)
+    }
+
+    fn log(&self, boot: &Boot<'_>) -> PathBuf {
+        self.workspace.target("vm").join(format!("{}.log", boot.name()))
     }
 
     /// Runs the benchmark on one kernel with the clock that counts instructions, and returns its console.
@@ -282,9 +314,9 @@ impl<'a> Lab<'a> {
         kernel: &Kernel,
         arguments: &[String],
         deadline: Duration,
-        show: fn(&str),
+        show: impl Fn(&str),
     ) -> Result<String> {
-        let initramfs = self.initramfs(kernel, Purpose::Bench)?;
+        let initramfs = self.initramfs(kernel, &kernel.series, Purpose::Bench)?;
         let log = self.workspace.target("vm").join(format!("{}-bench.log", kernel.series));
         let machine = Machine {
             kernel: &kernel.image,
@@ -294,8 +326,7 @@ impl<'a> Lab<'a> {
             processors: Processors::One,
         };
         let found = self.qemu.test(&machine, &log, deadline, show)?;
-        let text = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = console_of(&log)?;
         match found {
             Ok(_) => Ok(text),
             Err(reason) => {
@@ -317,11 +348,12 @@ impl<'a> Lab<'a> {
         words
     }
 
-    fn initramfs(&self, kernel: &Kernel, purpose: Purpose) -> Result<PathBuf> {
+    /// An initramfs for one machine, which has a file of its own: another may be reading its one.
+    fn initramfs(&self, kernel: &Kernel, name: &str, purpose: Purpose) -> Result<PathBuf> {
         let name = match purpose {
-            Purpose::Test => format!("{}.cpio", kernel.series),
-            Purpose::Show => format!("{}-show.cpio", kernel.series),
-            Purpose::Bench => format!("{}-bench.cpio", kernel.series),
+            Purpose::Test => format!("{name}.cpio"),
+            Purpose::Show => format!("{name}-show.cpio"),
+            Purpose::Bench => format!("{name}-bench.cpio"),
         };
         let path = self.workspace.target("vm").join(name);
         packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
@@ -335,10 +367,15 @@ pub(crate) fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result
     kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
 }
 
-fn show_test(line: &str) {
+fn show_test(series: &str, line: &str) {
     if ["test ", "ctwatch-lab: ", "running "].iter().any(|start| line.starts_with(start)) {
-        process::print(format!("  {line}"));
+        process::print(format!("  {series}: {line}"));
     }
+}
+
+fn console_of(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What init reads from the kernel's command line; spaces inside a value are percent-encoded.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::cargo;
-use crate::lab::{self, Lab, Scale};
+use crate::lab::{self, Boot, Lab, Scale};
 use crate::libtest;
 use crate::outcome::Outcome;
 use crate::packages::{self, Distribution};
@@ -96,15 +96,18 @@ fn machines(workspace: &Workspace, extent: Extent) -> Result<Outcome> {
         kernel::usual_series().iter().map(|series| (*series).to_owned()).collect();
     let (kernels, mut outcome) = lab::fetch_all(workspace, &series)?;
     let lab = Lab::for_tests(workspace)?;
-    for (position, kernel) in kernels.iter().enumerate() {
-        let filters = match extent {
-            Extent::Usual if position > 0 => EXACT.map(str::to_owned).to_vec(),
-            Extent::Usual | Extent::All => Vec::new(),
-        };
-        outcome.add(lab.test(kernel, &filters, Scale::Usual)?);
-    }
+    let exact = EXACT.map(str::to_owned);
+    let filters = |position| match extent {
+        Extent::Usual if position > 0 => exact.as_slice(),
+        Extent::Usual | Extent::All => &[],
+    };
+    let mut boots: Vec<Boot<'_>> = (kernels.iter().enumerate())
+        .flat_map(|(position, kernel)| Boot::of(kernel, filters(position), Scale::Usual))
+        .collect();
+    outcome.add(lab.run(&boots)?);
     if let (Extent::All, Some(first)) = (extent, kernels.first()) {
-        outcome.add(lab.test(first, &LONG.map(str::to_owned), Scale::Long)?);
+        boots = Boot::of(first, &LONG.map(str::to_owned), Scale::Long);
+        outcome.add(lab.run(&boots)?);
     }
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! What is known of the machine besides the table: plain values, read elsewhere.
 
-use super::addresses::Addresses;
+use super::{addresses::Addresses, persistence::Persistence};
+use crate::model::snapshot::KernelStatistics;
 
 /// Everything known of the machine. What could not be read is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,12 +22,37 @@ pub struct Facts {
     pub writers: Vec<Writer>,
     /// Which rules or services need connections to be tracked.
     pub users: Vec<User>,
+    /// Whether `users` are all there are: only then does nobody in it mean that nobody needs it.
+    pub are_users_known: bool,
+    /// Rules that keep packets from being tracked; `None` if the rules could not be read.
+    pub notrack_rules: Option<u64>,
     /// What the kernel's log tells of earlier trouble.
     pub log: LogSigns,
+    /// How conntrack is in the kernel, and which modules keep it there.
+    pub modules: Modules,
+    /// Where this program runs, as far as that keeps it from changing anything.
+    pub surroundings: Surroundings,
+    /// The kernel's counters of each CPU since the namespace was made; empty where the kernel has no file of them.
+    pub statistics_by_cpu: Vec<KernelStatistics>,
+    /// Settings under the names of Linux 2.6 (`net.ipv4.netfilter.ip_conntrack_*`) that this kernel still has.
+    pub legacy_names: Vec<String>,
+    /// What the files say that are read when the machine starts.
+    pub persistence: Persistence,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What is not known because of it.
+    pub what: &'static str,
+    /// Why, and what to do about it.
+    pub why: String,
 }
 
 /// Memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// All of the machine's (`MemTotal`).
     pub total_bytes: Option<u64>,
@@ -34,8 +60,14 @@ pub struct Memory {
     pub available_bytes: Option<u64>,
     /// Of one entry, by its slab.
     pub entry_bytes: Option<u64>,
-    /// Of the extensions of one entry, as measured or as its settings imply.
+    /// Of the extensions of one new entry, as the settings, the listeners and the rules imply.
     pub extension_bytes: Option<u64>,
+    /// What makes new entries have extensions; empty if nothing does.
+    pub extension_reasons: Vec<&'static str>,
+    /// Entries in use over all namespaces, by their slab, which counts those that a CPU keeps ready as well.
+    pub entry_objects: Option<u64>,
+    /// Pieces of the size of extensions in use, whoever uses them: no more entries than these can have any.
+    pub extension_objects_max: Option<u64>,
 }
 
 /// A network namespace that tracks connections.
@@ -67,6 +99,53 @@ pub struct User {
     pub who: String,
     /// What shows that.
     pub why: String,
+    /// What for.
+    pub need: Need,
+}
+
+/// What somebody needs tracked connections for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// To translate addresses: it cannot be done without.
+    Translation,
+    /// To tell packets of known connections from others: rules can be written without it.
+    State,
+    /// A program that makes rules, or lives on the table.
+    Program,
+}
+
+/// How conntrack is in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// Whether it is there at all.
+    pub is_loaded: bool,
+    /// Whether it is built in, so that it cannot be removed.
+    pub is_built_in: bool,
+    /// All modules that need it, in an order in which they can be removed: each before those that it needs, and
+    /// conntrack itself last. Empty where it is built in.
+    pub removal_order: Vec<ModuleUse>,
+}
+
+/// A module in the way of removing conntrack, or conntrack itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleUse {
+    /// Its name.
+    pub name: String,
+    /// The modules that need it.
+    pub used_by: Vec<String>,
+    /// How often anything else than a module holds it: rules, sockets, traced functions.
+    pub held: u64,
+}
+
+/// Where this program runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whether the namespace that is looked at is the machine's first one, which alone can change limit and buckets.
+    pub is_initial_namespace: Option<bool>,
+    /// What runs the container that this program is in; `None` if there is no sign of one.
+    pub container: Option<String>,
+    /// Which of `/proc/sys` and `/sys` are mounted so that nothing can be written.
+    pub read_only: Vec<&'static str>,
 }
 
 /// What the kernel's log tells, counted with the lines that its rate limit suppressed.
@@ -78,6 +157,10 @@ pub struct LogSigns {
     pub expectation_table_full: u64,
     /// Lines of the kernel's network code that its rate limit suppressed.
     pub suppressed: u64,
+    /// Seconds since the last line that says that a table was full.
+    pub last_full_s_ago: Option<u64>,
+    /// How far the log goes back, in seconds.
+    pub covers_s: Option<u64>,
     /// Whether the log could be read.
     pub is_known: bool,
 }

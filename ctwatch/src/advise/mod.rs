@@ -11,11 +11,13 @@ pub mod case;
 pub mod cause;
 pub mod facts;
 pub mod holders;
+pub mod persistence;
 pub mod rules;
 pub mod settings;
 pub mod sizing;
 pub mod timeouts;
 pub mod verdict;
+pub mod what_if;
 pub mod words;
 
 #[cfg(test)]

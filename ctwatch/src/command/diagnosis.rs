@@ -64,8 +64,12 @@ pub async fn case(
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let settings = settings::read_in(&namespace)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
-    let facts = facts::read_in(&namespace);
+    let mut facts = facts::read_in(&namespace, &settings);
     let Seen { first, last, entries_max, seconds } = seen;
+    // Entries that are translated show it whatever rules can be read.
+    if last.census.as_ref().is_some_and(|now| !now.census.snat_pools.is_empty()) {
+        facts.translates_sources = Some(true);
+    }
     Ok(Some(Case { seconds, first, last, entries_max, settings, facts }))
 }
 

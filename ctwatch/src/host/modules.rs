@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -24,6 +24,11 @@ pub fn conntrack() -> Presence {
     Machine::running().conntrack()
 }
 
+/// Whether `nf_conntrack` is there on the machine whose /proc and /sys are below `root`.
+pub fn conntrack_at(root: &Path) -> Presence {
+    Machine::at(root.to_owned()).conntrack()
+}
+
 /// Whether `nf_conntrack` is just being loaded or unloaded: its files may be there, and its functions can not yet, or no
 /// more, be traced (`btf_try_get_module`, kernel/bpf/btf.c).
 pub fn is_conntrack_in_transit() -> bool {
@@ -40,6 +45,13 @@ pub fn is_conntrack_in_transit() -> bool {
 pub fn conntrack_netlink() -> Presence {
     static RUNNING: OnceLock<Machine> = OnceLock::new();
     RUNNING.get_or_init(Machine::running).conntrack_netlink()
+}
+
+/// Whether a part of the kernel is there: as a module of that name, or built in, which a function whose name begins with
+/// `prefix` shows.
+pub fn is_there(module: &str, prefix: &str) -> bool {
+    let machine = Machine::running();
+    machine.is_live_module(module) || machine.has_built_in_symbol(prefix)
 }
 
 /// Where /proc and /sys are, so that tests can have their own.

@@ -85,6 +85,11 @@ pub fn parse(text: &str) -> Result<Vec<CpuStatistics>, StatisticsError> {
     Ok(cpus)
 }
 
+/// The counters of one CPU by their names.
+pub fn of_cpu(cpu: &CpuStatistics) -> KernelStatistics {
+    StatisticsAccumulator::default().add(std::slice::from_ref(cpu))
+}
+
 /// Adds up readings of the per-CPU counters. The first reading counts as a whole, so that the totals are
 /// those of `conntrack -S`; from then on only what was added counts, across the wrap of each `u32`.
 #[derive(Clone, Debug, Default)]

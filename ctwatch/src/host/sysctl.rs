@@ -125,6 +125,17 @@ impl ConntrackFiles {
         let text = read(file, STATISTICS)?;
         Ok(self.accumulator.add(&statistics::parse(&text)?))
     }
+
+    /// The statistics of each CPU since the namespace was made; empty where the kernel has no such file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::statistics`].
+    pub fn statistics_by_cpu(&self) -> Result<Vec<KernelStatistics>, ConntrackFilesError> {
+        let Some(file) = &self.statistics else { return Ok(Vec::new()) };
+        let cpus = statistics::parse(&read(file, STATISTICS)?)?;
+        Ok(cpus.iter().map(statistics::of_cpu).collect())
+    }
 }
 
 fn open(path: &'static str) -> Result<File, ConntrackFilesError> {

@@ -100,7 +100,7 @@ impl Qemu {
         machine: &Machine<'_>,
         log: &Path,
         deadline: Duration,
-        show: fn(&str),
+        show: impl Fn(&str),
     ) -> Result<Result<Outcome, String>> {
         let mut file =
             File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
@@ -205,7 +205,7 @@ fn follow(
     child: &mut Child,
     log: &mut File,
     deadline: Instant,
-    show: fn(&str),
+    show: impl Fn(&str),
 ) -> Result<(Console, InTime)> {
     let mut output = child.stdout.take().context("QEMU has no console")?;
     let mut console = Console::default();

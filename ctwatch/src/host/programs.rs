@@ -1,0 +1,137 @@
+//! Runs the few programs that list firewall rules, which no file of the kernel shows; each is named here with its arguments,
+//! and none of them changes anything.
+
+use std::{
+    env,
+    io::{self, Read as _},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// A rule set that takes longer is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that is read of what a program prints.
+const OUTPUT_BYTES_MAX: u64 = 256 << 20;
+/// Where these programs are, also where an ordinary user's PATH does not look.
+const DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
+
+/// A program that only reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The rules of nf_tables, as JSON.
+    Nft,
+    /// The rules of one of the older tables; the first of these programs knows no others.
+    IptablesLegacy,
+    /// The same where there is only one kind of iptables.
+    Iptables,
+    /// As [`Self::IptablesLegacy`], for IPv6.
+    Ip6tablesLegacy,
+    /// As [`Self::Iptables`], for IPv6.
+    Ip6tables,
+}
+
+impl Reader {
+    /// The program's name.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::IptablesLegacy => "iptables-legacy-save",
+            Self::Iptables => "iptables-save",
+            Self::Ip6tablesLegacy => "ip6tables-legacy-save",
+            Self::Ip6tables => "ip6tables-save",
+        }
+    }
+
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            // Names, not numbers, would be looked up in files and the network; addresses are not resolved unless asked for.
+            Self::Nft => &["-j", "list", "ruleset"],
+            Self::IptablesLegacy | Self::Iptables | Self::Ip6tablesLegacy | Self::Ip6tables => {
+                &["-t"]
+            }
+        }
+    }
+}
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// It is not installed.
+    #[error("{0} is not installed")]
+    NotInstalled(&'static str),
+    /// It cannot be started or read.
+    #[error("cannot run {program}: {source}")]
+    Run {
+        /// The program.
+        program: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It says that it failed.
+    #[error("{program} failed: {said}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// The first line that it said.
+        said: String,
+    },
+    /// It did not end.
+    #[error("{program} took longer than {PATIENCE:?}")]
+    TooSlow {
+        /// The program.
+        program: &'static str,
+    },
+}
+
+/// Runs a program in the namespace of the calling thread and returns what it printed. `table` goes to the programs that ask for one.
+///
+/// # Errors
+///
+/// It is not installed, cannot be run, fails, or takes too long.
+pub fn output(reader: Reader, table: Option<&str>) -> Result<String, ReaderError> {
+    let program = reader.program();
+    let path = env::var("PATH").unwrap_or_default();
+    let started = Command::new(program)
+        .args(reader.arguments())
+        .args(table)
+        .env_clear()
+        .env("PATH", format!("{path}:{DIRECTORIES}"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = started.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ReaderError::NotInstalled(program),
+        _ => ReaderError::Run { program, source },
+    })?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::spawn(move || {
+        let mut said = [Vec::new(), Vec::new()];
+        let [printed, complained] = &mut said;
+        // It complains a line or two, which the pipe holds, so one can be read after the other.
+        let read = stdout
+            .map_or(Ok(0), |stdout| stdout.take(OUTPUT_BYTES_MAX).read_to_end(printed))
+            .and_then(|_| stderr.map_or(Ok(0), |stderr| stderr.take(4096).read_to_end(complained)));
+        // Nobody listens any more if it took too long.
+        drop(sender.send(read.map(|_| said)));
+    });
+    let said = receiver.recv_timeout(PATIENCE);
+    if said.is_err() {
+        // It may have ended by itself just now.
+        drop(child.kill());
+    }
+    let run_error = |source| ReaderError::Run { program, source };
+    let status = child.wait().map_err(run_error)?;
+    let [printed, complained] =
+        said.map_err(|_| ReaderError::TooSlow { program })?.map_err(run_error)?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&printed).into_owned());
+    }
+    let complained = String::from_utf8_lossy(&complained);
+    let said = complained.lines().next().unwrap_or("it did not say why").trim().to_owned();
+    Err(ReaderError::Failed { program, said })
+}
