@@ -53,7 +53,7 @@ pub fn mention(case: &Case, advice: &mut [Advice]) {
             .iter()
             .filter(sets)
             .map(|writer| {
-                format!(" {} sets this too, and will again: see '{}'.", writer.who, id(&writer.who))
+                format!(" {} sets this too, and will again: see '{}'.", name(writer), id(writer))
             })
             .collect();
         advice.risk += &said.concat();
@@ -85,9 +85,6 @@ fn too_long(case: &Case) -> Option<Change> {
 fn is_set_by(writer: &Writer, key: &str) -> bool {
     // The buckets have two names.
     let key = if key == HASHSIZE { BUCKETS } else { key };
-    if writer.keys.is_empty() {
-        return writer.who == KUBE_PROXY && kube_proxy_field(key).is_some();
-    }
     writer.keys.iter().any(|set| set == key || (set == HASHSIZE && key == BUCKETS))
 }
 
@@ -99,8 +96,13 @@ fn kube_proxy_field(key: &str) -> Option<&'static str> {
     KUBE_PROXY_FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
 }
 
-fn id(who: &str) -> String {
-    format!("reset-at-{}", who.replace(char::is_whitespace, "-"))
+/// A program's name without the number of its process, or a file.
+fn name(writer: &Writer) -> &str {
+    writer.who.split_once(" (").map_or(writer.who.as_str(), |(name, _)| name)
+}
+
+fn id(writer: &Writer) -> String {
+    format!("reset-at-{}", name(writer).replace(char::is_whitespace, "-"))
 }
 
 fn advice(writer: &Writer, wanted: &[Change]) -> Option<Advice> {
@@ -113,9 +115,10 @@ fn advice(writer: &Writer, wanted: &[Change]) -> Option<Advice> {
     if values.is_empty() {
         return None;
     }
-    let who = &writer.who;
+    let keys: Vec<String> = changed.iter().map(|change| change.key.clone()).collect();
+    let who = name(writer);
     let is_kube_proxy = who == KUBE_PROXY;
-    let how = if is_kube_proxy { kube_proxy(&changed) } else { writer.how.clone() };
+    let where_to = if is_kube_proxy { kube_proxy(&changed) } else { String::new() };
     let commands = if is_kube_proxy {
         vec![
             "kubectl -n kube-system edit configmap kube-proxy".to_owned(),
@@ -125,21 +128,19 @@ fn advice(writer: &Writer, wanted: &[Change]) -> Option<Advice> {
         Vec::new()
     };
     Some(Advice {
-        id: id(who),
+        id: id(writer),
         rule: ID,
         severity: Severity::Warning,
-        what: format!("Change it at {who} as well, which would set it back. {how}")
+        what: format!("Change it at {who} as well, which would set it back. {where_to}")
             .trim_end()
             .to_owned(),
         why: format!(
-            "{who} sets {}, and does it again whenever it starts or is applied.",
-            list(&values)
+            "{} sets {}: {}.",
+            writer.who,
+            list(&values),
+            writer.how.trim_end_matches('.')
         ),
-        evidence: changed
-            .iter()
-            .map(|change| Datum::text("set_elsewhere", change.key.clone(), who.clone()))
-            .take(1)
-            .collect(),
+        evidence: vec![Datum::text("set_elsewhere", list(&keys), writer.who.clone())],
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
@@ -182,7 +183,7 @@ mod tests {
         Writer {
             who: who.to_owned(),
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
-            how: "Take the line out.".to_owned(),
+            how: "take the line out".to_owned(),
         }
     }
 
@@ -203,8 +204,9 @@ mod tests {
 
     #[test]
     fn an_hour_of_close_wait_is_reset_at_kube_proxy() {
-        for keys in [&[][..], &["net.netfilter.nf_conntrack_tcp_timeout_close_wait"]] {
-            let verdict = judge(&case(vec![writer(KUBE_PROXY, keys)], 3600));
+        let keys = [LIMIT, "net.netfilter.nf_conntrack_tcp_timeout_close_wait"];
+        for who in [KUBE_PROXY, "kube-proxy (process 812)"] {
+            let verdict = judge(&case(vec![writer(who, &keys)], 3600));
             let Verdict::Advise(advice) = verdict else { panic!("{verdict:?}") };
             let [advice] = advice.as_slice() else { panic!("{advice:?}") };
             assert_eq!(advice.id, "reset-at-kube-proxy");
@@ -221,13 +223,13 @@ mod tests {
         let verdict = judge(&case(vec![writer(file, &[key])], 3600));
         let Verdict::Advise(advice) = verdict else { panic!("{verdict:?}") };
         assert_eq!(advice[0].id, format!("reset-at-{file}"));
-        assert!(advice[0].what.ends_with("Take the line out."), "{}", advice[0].what);
+        assert!(advice[0].why.ends_with("60 advised): take the line out."), "{}", advice[0].why);
         assert!(advice[0].commands.is_empty());
     }
 
     #[test]
     fn what_nobody_changes_is_left_to_its_writer() {
-        assert_eq!(judge(&case(vec![writer(KUBE_PROXY, &[])], 60)), Verdict::Silent);
+        assert_eq!(judge(&case(vec![writer(KUBE_PROXY, &[LIMIT])], 60)), Verdict::Silent);
         assert_eq!(judge(&case(Vec::new(), 3600)), Verdict::Silent);
         // Somebody of whom it is not known what he sets is not accused.
         assert_eq!(judge(&case(vec![writer("tuned", &[])], 3600)), Verdict::Silent);
@@ -236,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_raised_limit_is_left_alone_by_kube_proxy() {
-        let advice = advice(&writer(KUBE_PROXY, &[]), &[change(LIMIT), change(HASHSIZE)]).unwrap();
+        let writer = writer(KUBE_PROXY, &[LIMIT, HASHSIZE]);
+        let advice = advice(&writer, &[change(LIMIT), change(HASHSIZE)]).unwrap();
         let said =
             "conntrack.maxPerCore: 0 (the limit is then left alone, and conntrack.min ignored).";
         assert!(advice.what.ends_with(said), "{}", advice.what);
@@ -245,7 +248,13 @@ mod tests {
 
     #[test]
     fn other_advice_says_that_it_will_not_last() {
-        let case = case(vec![writer(KUBE_PROXY, &[]), writer("/etc/sysctl.conf", &[BUCKETS])], 60);
+        let case = case(
+            vec![
+                writer("kube-proxy (process 812)", &[HASHSIZE]),
+                writer("/etc/sysctl.conf", &[BUCKETS]),
+            ],
+            60,
+        );
         let advice = |key: &str| Advice {
             id: "raise".to_owned(),
             rule: "raise",
