@@ -139,11 +139,11 @@ fn both(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advise::sample;
+    use crate::advise::samples;
 
     #[test]
     fn protocols_are_summed_and_ipv6_goes_by_the_customer() {
-        let case = sample::case(&[
+        let case = samples::of_sources(&[
             ("10.0.1.2", 6, 10, 1),
             ("10.0.1.2", 17, 30, 2),
             ("2001:db8::1", 17, 5, 0),
@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn who_holds_or_asks_for_far_more_than_all_others_stands_out() {
         let names = |sources: &[(&str, u8, u64, u64)]| {
-            let case = sample::case(sources);
+            let case = samples::of_sources(sources);
             let found = outstanding(&holders(&case), &case);
             found.iter().map(Holder::name).collect::<Vec<_>>()
         };
-        let crowd = sample::crowd(100, 20);
+        let crowd = samples::crowd(100, 20);
         assert!(names(&crowd).is_empty());
         let with = |further: &[(&'static str, u8, u64, u64)]| [crowd.as_slice(), further].concat();
         assert_eq!(names(&with(&[("10.9.0.1", 17, 3000, 0)])), ["10.9.0.1"]);
@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn a_percentile_is_what_somebody_holds() {
-        let case = sample::case(&sample::crowd(100, 20));
+        let case = samples::of_sources(&samples::crowd(100, 20));
         assert_eq!(percentile(&holders(&case), 0.99), Some(20));
         assert_eq!(percentile(&[], 0.99), None);
-        let case = sample::case(&[("10.0.0.1", 6, 1, 0), ("10.0.0.2", 6, 9, 0)]);
+        let case = samples::of_sources(&[("10.0.0.1", 6, 1, 0), ("10.0.0.2", 6, 9, 0)]);
         assert_eq!(percentile(&holders(&case), 0.99), Some(9));
         assert_eq!(percentile(&holders(&case), 0.5), Some(1));
     }

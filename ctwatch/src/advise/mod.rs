@@ -12,22 +12,24 @@ pub mod cause;
 pub mod facts;
 pub mod holders;
 pub mod persistence;
+pub mod pressure;
 pub mod rules;
 pub mod settings;
 pub mod sizing;
 pub mod timeouts;
 pub mod verdict;
 pub mod what_if;
-pub mod words;
+pub mod wording;
 
 #[cfg(test)]
-pub(crate) mod sample;
+pub(crate) mod samples;
 
 use advice::Advice;
 use bounds::Bounds;
 use case::Case;
 use cause::Finding;
 use verdict::{RefusedAdvice, Verdict};
+use wording::sentence;
 
 /// What is said of a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +44,7 @@ pub struct Diagnosis {
 
 /// Names the cause and asks every rule.
 pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
-    let finding = cause::classify(case, bounds);
+    let mut finding = cause::classify(case, bounds);
     let (mut advice, mut refused) = (Vec::new(), Vec::new());
     for rule in rules::RULES {
         match (rule.judge)(case, &finding, bounds) {
@@ -51,6 +53,9 @@ pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
             Verdict::Silent => {}
         }
     }
+    advice.iter_mut().for_each(Advice::finish_sentences);
+    refused.iter_mut().for_each(|refused| refused.why = sentence(&refused.why));
+    finding.explanation = sentence(&finding.explanation);
     rules::reset_writer::mention(case, &mut advice);
     Diagnosis { finding, advice, refused }
 }

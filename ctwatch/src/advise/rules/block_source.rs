@@ -8,7 +8,7 @@ use crate::advise::{
     cause::{Cause, Finding},
     holders::{self, Holder},
     verdict::Verdict,
-    words::{list, percent, seconds},
+    wording::{duration, list, percent_of},
 };
 
 /// In the JSON.
@@ -27,7 +27,7 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
                 most.name(),
                 most.entries,
                 case.entries(),
-                percent(most.entries, case.entries())
+                percent_of(most.entries, case.entries())
             ))
         }),
         _ => Verdict::Silent,
@@ -123,7 +123,7 @@ fn why(
         "It holds {} of {} entries ({})",
         culprit.entries,
         case.entries(),
-        percent(culprit.entries, case.entries())
+        percent_of(culprit.entries, case.entries())
     );
     if let Some(new) = case.per_s(culprit.new) {
         why += &format!(", opens {new:.0} a second");
@@ -139,7 +139,7 @@ fn why(
     if let Some(evicted) = evicted_of_others.filter(|evicted| *evicted > 0) {
         harm.push(format!("{evicted} entries of others were thrown out"));
     }
-    let looked = seconds(case.seconds);
+    let looked = duration(case.seconds);
     if !harm.is_empty() {
         why += &format!(" In the {looked} of the look {}.", list(&harm));
     } else if refused_of_others.is_some() {
@@ -205,7 +205,7 @@ fn commands(culprit: &Holder) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advise::sample::{self, finding};
+    use crate::advise::samples::{self, finding};
 
     fn judge(case: &Case, cause: Cause) -> Verdict {
         super::judge(case, &finding(cause), &Bounds::default())
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn the_one_who_fills_the_table_is_blocked_before_conntrack() {
-        let mut sources = sample::crowd(50, 20);
+        let mut sources = samples::crowd(50, 20);
         sources.extend([("10.9.0.66", 17, 9000, 500), ("10.9.0.1", 6, 30, 77)]);
-        let advice = advised(judge(&sample::case(&sources), Cause::SingleSource));
+        let advice = advised(judge(&samples::of_sources(&sources), Cause::SingleSource));
         let [advice] = advice.as_slice() else { panic!("{advice:?}") };
         assert_eq!(
             (advice.id.as_str(), advice.severity),
@@ -255,9 +255,9 @@ mod tests {
 
     #[test]
     fn of_ipv6_the_whole_customer_is_blocked() {
-        let mut sources = sample::crowd(50, 20);
+        let mut sources = samples::crowd(50, 20);
         sources.extend([("2001:db8::1", 17, 4000, 0), ("2001:db8::2", 17, 4000, 0)]);
-        let advice = advised(judge(&sample::case(&sources), Cause::SingleSource));
+        let advice = advised(judge(&samples::of_sources(&sources), Cause::SingleSource));
         let [advice] = advice.as_slice() else { panic!("{advice:?}") };
         assert_eq!(
             (advice.id.as_str(), advice.severity),
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn nobody_is_blocked_whom_that_would_hurt() {
-        let one = |address| sample::case(&[(address, 17, 9000, 0)]);
+        let one = |address| samples::of_sources(&[(address, 17, 9000, 0)]);
         for (address, why) in [("10.0.0.1", "this machine itself"), ("192.0.2.1", "router")] {
             let said = refused(judge(&one(address), Cause::SingleSource));
             assert!(said.contains(why) && said.contains(address), "{said}");
@@ -280,18 +280,18 @@ mod tests {
         unknown.facts.addresses = Default::default();
         let advice = advised(judge(&unknown, Cause::SingleSource));
         assert!(advice[0].risk.contains("could not be read"), "{}", advice[0].risk);
-        let flood = sample::with_last(sample::case(&[]), |last| {
+        let flood = samples::with_last(samples::of_sources(&[]), |last| {
             last.floods = crate::output::sample::snapshot().floods;
         });
         let said = refused(judge(&flood, Cause::SpoofedFlood));
         assert!(said.contains("98765") && said.contains("made up"), "{said}");
-        let said = refused(judge(&sample::case(&sample::crowd(50, 20)), Cause::Growth));
+        let said = refused(judge(&samples::of_sources(&samples::crowd(50, 20)), Cause::Growth));
         assert!(said.contains("20 of 1000 entries (2.0 %)"), "{said}");
     }
 
     #[test]
     fn a_network_without_room_for_its_addresses_is_no_culprit() {
-        let case = sample::with_last(sample::case(&[("10.9.0.66", 17, 9000, 0)]), |last| {
+        let case = samples::with_last(samples::of_sources(&[("10.9.0.66", 17, 9000, 0)]), |last| {
             for row in &mut last.sources {
                 row.key = row.key.map(|key| key.prefix());
             }
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_the_mode_does_not_see_is_not_told() {
-        let case = sample::with_last(sample::case(&[("10.9.0.66", 17, 9000, 0)]), |last| {
+        let case = samples::with_last(samples::of_sources(&[("10.9.0.66", 17, 9000, 0)]), |last| {
             for row in last.sources.iter_mut().chain([&mut last.totals]) {
                 (row.new, row.refused, row.evicted) = (None, None, None);
             }
@@ -316,10 +316,10 @@ mod tests {
 
     #[test]
     fn there_is_nothing_to_say_of_other_causes() {
-        let case = sample::case(&[("10.9.0.66", 17, 9000, 0)]);
+        let case = samples::of_sources(&[("10.9.0.66", 17, 9000, 0)]);
         for cause in [Cause::None, Cause::LingeringState, Cause::SnatPorts, Cause::Memory] {
             assert_eq!(judge(&case, cause), Verdict::Silent);
         }
-        assert_eq!(judge(&sample::case(&[]), Cause::SingleSource), Verdict::Silent);
+        assert_eq!(judge(&samples::of_sources(&[]), Cause::SingleSource), Verdict::Silent);
     }
 }

@@ -76,12 +76,13 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advise::sample::{self, finding};
+    use crate::advise::samples::{self, finding};
 
     fn at(utilization: f64, refused: u64, cause: Cause, serves_ssh: Option<bool>) -> Verdict {
-        let mut case = sample::with_last(sample::case(&[("10.9.0.1", 6, 100, refused)]), |last| {
-            last.table.utilization = Some(utilization);
-        });
+        let mut case =
+            samples::with_last(samples::of_sources(&[("10.9.0.1", 6, 100, refused)]), |last| {
+                last.table.utilization = Some(utilization);
+            });
         case.facts.addresses.serves_ssh = serves_ssh;
         judge(&case, &finding(cause), &Bounds::default())
     }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_table_without_a_limit_never_fills() {
-        let case = sample::with_last(sample::case(&[("10.9.0.1", 6, 100, 0)]), |last| {
+        let case = samples::with_last(samples::of_sources(&[("10.9.0.1", 6, 100, 0)]), |last| {
             (last.table.limit, last.table.utilization) = (None, None);
         });
         assert_eq!(judge(&case, &finding(Cause::Growth), &Bounds::default()), Verdict::Silent);

@@ -1,11 +1,14 @@
 //! The rules, one file each.
 
 pub mod block_source;
+pub mod buckets;
+pub mod expectations;
 pub mod management_reserve;
 mod nft;
 pub mod not_needed;
 pub mod notrack;
 pub mod protect_destination;
+pub mod raise_limit;
 pub mod reset_writer;
 pub mod snat_ports;
 pub mod source_cap;
@@ -61,6 +64,21 @@ pub const RULES: &[Rule] = &[
         what: "change a value where somebody else sets it",
         judge: reset_writer::judge,
     },
+    Rule {
+        id: buckets::ID,
+        what: "as many buckets as the table has entries at its limit",
+        judge: buckets::judge,
+    },
+    Rule {
+        id: raise_limit::ID,
+        what: "as many entries as the traffic wants and memory allows",
+        judge: raise_limit::judge,
+    },
+    Rule {
+        id: expectations::ID,
+        what: "enough expectations for the helpers",
+        judge: expectations::judge,
+    },
     Rule { id: source_cap::ID, what: "cap what one source may hold", judge: source_cap::judge },
     Rule {
         id: not_needed::ID,
@@ -68,3 +86,12 @@ pub const RULES: &[Rule] = &[
         judge: not_needed::judge,
     },
 ];
+
+/// The command that changes a setting of the whole machine, which only the first network namespace can.
+fn machine_command(case: &Case, command: String) -> String {
+    if case.facts.may_change_machine == Some(false) {
+        format!("nsenter -t 1 -n sh -c '{command}'")
+    } else {
+        command
+    }
+}

@@ -8,7 +8,7 @@ use crate::advise::{
     cause::{Cause, Finding},
     facts::{Modules, User},
     verdict::Verdict,
-    words::list,
+    wording::list,
 };
 
 /// In the JSON.
@@ -92,11 +92,11 @@ mod tests {
     use super::*;
     use crate::advise::{
         facts::ModuleUse,
-        sample::{self, finding},
+        samples::{self, finding},
     };
 
     fn case() -> Case {
-        sample::case(&[("10.9.0.1", 6, 100, 0)])
+        samples::of_sources(&[("10.9.0.1", 6, 100, 0)])
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::advise::{
     case::Case,
     cause::{Cause, Finding},
     verdict::Verdict,
-    words::{list, percent},
+    wording::{list, percent_of},
 };
 use crate::model::{census::destinations::DestinationNumbers, protocol};
 
@@ -90,7 +90,7 @@ fn advice(
         why: format!(
             "{held} of {entries} entries ({}) are of it. Each of its packets stands for itself, and none of these was seen to \
              be translated, so the entries serve nothing.",
-            percent(held, entries)
+            percent_of(held, entries)
         ),
         evidence: vec![
             Datum::count("service_entries", held, "census.destinations.entries"),
@@ -144,7 +144,7 @@ fn commands(id: &str, (port, protocol): (u16, u8), servers: &[DestinationNumbers
 mod tests {
     use super::*;
     use crate::{
-        advise::sample::{self, finding, ip},
+        advise::samples::{self, finding, ip},
         model::census::{
             Census,
             destinations::Destination,
@@ -180,7 +180,7 @@ mod tests {
             snat_pools: translated.iter().map(pool).collect(),
             ..Census::default()
         };
-        let case = sample::with_census(sample::case(&[]), census);
+        let case = samples::with_census(samples::of_sources(&[]), census);
         super::judge(&case, &finding(cause), &Bounds::default())
     }
 

@@ -271,7 +271,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        advise::sample::{self, finding, ip},
+        advise::samples::{self, finding, ip},
         model::{
             census::{
                 Census,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     fn case(floods: Vec<Flood>) -> Case {
-        sample::with_last(sample::case(&[("10.9.0.1", 17, 60_000, 5)]), |last| {
+        samples::with_last(samples::of_sources(&[("10.9.0.1", 17, 60_000, 5)]), |last| {
             last.floods = Some(Arc::from(floods));
         })
     }
@@ -346,7 +346,7 @@ mod tests {
         let census =
             Census { entries: 60_000, unreplied: 60_000, states: vec![state], ..Census::default() };
         let advice =
-            one(&sample::with_census(case(vec![flood("198.51.100.1", Some(443), 6)]), census));
+            one(&samples::with_census(case(vec![flood("198.51.100.1", Some(443), 6)]), census));
         let commands = advice.commands.join("\n");
         assert!(commands.contains("ct state invalid counter drop"), "{commands}");
         assert!(!commands.contains("synproxy"), "{commands}");
@@ -366,7 +366,7 @@ mod tests {
             holders: Vec::new(),
         };
         let census = Census { snat_pools: vec![pool], ..Census::default() };
-        let advice = one(&sample::with_census(case(vec![dns()]), census));
+        let advice = one(&samples::with_census(case(vec![dns()]), census));
         assert!(!advice.commands.join("\n").contains("notrack"), "{advice:?}");
     }
 

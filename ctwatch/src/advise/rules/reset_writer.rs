@@ -10,7 +10,7 @@ use crate::advise::{
     settings::{BUCKETS, HASHSIZE, LIMIT, PREFIX},
     timeouts,
     verdict::Verdict,
-    words::list,
+    wording::list,
 };
 
 /// In the JSON.
@@ -177,7 +177,7 @@ fn kube_proxy(changed: &[&Change]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advise::{cause::Cause, sample};
+    use crate::advise::{cause::Cause, samples};
 
     fn writer(who: &str, keys: &[&str]) -> Writer {
         Writer {
@@ -188,14 +188,14 @@ mod tests {
     }
 
     fn case(writers: Vec<Writer>, close_wait_s: i64) -> Case {
-        let mut case = sample::case(&[]);
+        let mut case = samples::of_sources(&[]);
         case.facts.writers = writers;
         case.settings.values.insert(format!("{PREFIX}{CLOSE_WAIT}"), close_wait_s);
         case
     }
 
     fn judge(case: &Case) -> Verdict {
-        super::judge(case, &sample::finding(Cause::LingeringState), &Bounds::default())
+        super::judge(case, &samples::finding(Cause::LingeringState), &Bounds::default())
     }
 
     fn change(key: &str) -> Change {

@@ -9,7 +9,7 @@ use crate::advise::{
     case::Case,
     cause::{Cause, Finding},
     verdict::Verdict,
-    words::{list, percent},
+    wording::{list, percent_of},
 };
 use crate::model::{census::snat::PoolNumbers, protocol};
 
@@ -92,7 +92,7 @@ fn sentence(pool: &PoolNumbers) -> String {
             "{} holds {} ({})",
             holder.source,
             holder.ports_used,
-            percent(holder.ports_used, pool.ports_used)
+            percent_of(holder.ports_used, pool.ports_used)
         )
     });
     let holders: Vec<String> = holders.collect();
@@ -148,7 +148,7 @@ fn commands(address: IpAddr, pools: &[&PoolNumbers]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        advise::sample::{self, finding, ip},
+        advise::samples::{self, finding, ip},
         model::census::{
             Census,
             destinations::Destination,
@@ -168,7 +168,7 @@ mod tests {
 
     fn judge(pools: Vec<PoolNumbers>, cause: Cause) -> Verdict {
         let census = Census { snat_pools: pools, ..Census::default() };
-        let case = sample::with_census(sample::case(&[]), census);
+        let case = samples::with_census(samples::of_sources(&[]), census);
         super::judge(&case, &finding(cause), &Bounds::default())
     }
 
@@ -221,7 +221,7 @@ mod tests {
             judge(vec![pool("192.0.2.2", Some(443), 6, 40_000)], Cause::Growth),
             Verdict::Silent
         );
-        let not_walked = sample::with_last(sample::case(&[]), |last| last.census = None);
+        let not_walked = samples::with_last(samples::of_sources(&[]), |last| last.census = None);
         let verdict = super::judge(&not_walked, &finding(Cause::SnatPorts), &Bounds::default());
         assert_eq!(verdict, Verdict::Silent);
     }

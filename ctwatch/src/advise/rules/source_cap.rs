@@ -8,7 +8,7 @@ use crate::advise::{
     cause::{Cause, Finding},
     holders::{self, Holder},
     verdict::Verdict,
-    words::percent,
+    wording::percent_of,
 };
 
 /// In the JSON.
@@ -85,7 +85,7 @@ fn advice(case: &Case, sources: usize, p99: u64, cap: u64) -> Advice {
             "Of {sources} normal sources 99 % hold at most {p99} entries, without those that fill the table. \
              {ROOM} times that, and at least {CAP_MIN}, gives {cap}: {} of the limit. Whoever runs wild next is stopped \
              there by itself.",
-            percent(cap, limit)
+            percent_of(cap, limit)
         ),
         evidence: vec![
             Datum::count(
@@ -126,10 +126,10 @@ fn advice(case: &Case, sources: usize, p99: u64, cap: u64) -> Advice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advise::sample::{self, finding};
+    use crate::advise::samples::{self, finding};
 
     fn judge(sources: &[(&str, u8, u64, u64)], cause: Cause) -> Verdict {
-        super::judge(&sample::case(sources), &finding(cause), &Bounds::default())
+        super::judge(&samples::of_sources(sources), &finding(cause), &Bounds::default())
     }
 
     fn with_abuser(
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_cap_is_far_above_a_normal_source_and_leaves_the_abuser_out() {
-        let verdict = judge(&with_abuser(sample::crowd(50, 61)), Cause::SingleSource);
+        let verdict = judge(&with_abuser(samples::crowd(50, 61)), Cause::SingleSource);
         let Verdict::Advise(advice) = verdict else { panic!("{verdict:?}") };
         let [advice] = advice.as_slice() else { panic!("{advice:?}") };
         assert_eq!((advice.id.as_str(), advice.severity), ("cap-sources", Severity::Info));
@@ -156,18 +156,18 @@ mod tests {
 
     #[test]
     fn a_small_crowd_gets_the_least_cap() {
-        let verdict = judge(&with_abuser(sample::crowd(50, 3)), Cause::SingleSource);
+        let verdict = judge(&with_abuser(samples::crowd(50, 3)), Cause::SingleSource);
         let Verdict::Advise(advice) = verdict else { panic!("{verdict:?}") };
         assert!(advice[0].what.contains("more than 100 entries"), "{}", advice[0].what);
     }
 
     #[test]
     fn without_knowing_what_is_normal_there_is_no_cap() {
-        let verdict = judge(&with_abuser(sample::crowd(5, 61)), Cause::SingleSource);
+        let verdict = judge(&with_abuser(samples::crowd(5, 61)), Cause::SingleSource);
         let Verdict::Refuse(why) = verdict else { panic!("{verdict:?}") };
         assert!(why.contains("5 sources"), "{why}");
         // Everybody holds three times as much as the one before: there is no normal.
-        let mut uneven = sample::crowd(20, 1);
+        let mut uneven = samples::crowd(20, 1);
         let addresses = ["10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5", "10.9.0.6"];
         uneven
             .extend((1..).zip(addresses).map(|(power, address)| (address, 6, 3_u64.pow(power), 0)));
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn there_is_nothing_to_say_of_other_causes() {
         for cause in [Cause::None, Cause::Growth, Cause::LingeringState] {
-            assert_eq!(judge(&with_abuser(sample::crowd(50, 61)), cause), Verdict::Silent);
+            assert_eq!(judge(&with_abuser(samples::crowd(50, 61)), cause), Verdict::Silent);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::advise::{
     cause::{Cause, Finding},
     settings::TCP_LOOSE,
     verdict::Verdict,
-    words::percent,
+    wording::percent_of,
 };
 use crate::model::{census::Census, flood::Flood};
 
@@ -36,7 +36,7 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
             "{picked_up} of {entries} entries ({}) were made by packets from the middle of a connection that nobody has \
              answered, as an ACK flood sends them. Each stays for up to 300 seconds \
              (nf_conntrack_tcp_timeout_unacknowledged).",
-            percent(picked_up, entries)
+            percent_of(picked_up, entries)
         )
     } else {
         "synproxy answers handshakes in place of the server, and needs that the packet which completes one is not taken for \
@@ -89,7 +89,7 @@ pub(super) fn picked_up(census: &Census) -> u64 {
 mod tests {
     use super::*;
     use crate::{
-        advise::sample::{self, finding},
+        advise::samples::{self, finding},
         model::census::state::StateNumbers,
     };
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn judge(census: Census, cause: Cause) -> Verdict {
-        let case = sample::with_census(sample::case(&[]), census);
+        let case = samples::with_census(samples::of_sources(&[]), census);
         super::judge(&case, &finding(cause), &Bounds::default())
     }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn synproxy_needs_it() {
-        let case = sample::with_last(sample::case(&[]), |last| {
+        let case = samples::with_last(samples::of_sources(&[]), |last| {
             last.floods = crate::output::sample::snapshot().floods;
         });
         let verdict = super::judge(&case, &finding(Cause::SpoofedFlood), &Bounds::default());
