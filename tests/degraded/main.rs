@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod advice_commands;
 #[cfg(test)]
+mod advise;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod census;

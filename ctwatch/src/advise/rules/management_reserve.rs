@@ -20,14 +20,19 @@ const QUIET: f64 = 0.5;
 /// Judges a case.
 pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
     let utilization = case.last.table.utilization.unwrap_or(0.0);
-    let refused = case.totals().refused.unwrap_or(0);
-    let is_quiet = finding.cause == Cause::None && utilization < QUIET && refused == 0;
+    let refused = case.totals().refused;
+    let is_refusing = refused.is_some_and(|refused| refused > 0);
+    let is_quiet = finding.cause == Cause::None && utilization < QUIET && !is_refusing;
     let can_fill = case.last.table.limit.is_some();
     // In a namespace that serves no SSH there is nothing to keep.
     if case.facts.addresses.serves_ssh == Some(false) || is_quiet || !can_fill {
         return Verdict::Silent;
     }
-    let is_urgent = utilization >= URGENT || refused > 0;
+    let is_urgent = utilization >= URGENT || is_refusing;
+    let refusals = refused.map_or_else(
+        || "whether it refuses cannot be seen in this mode".to_owned(),
+        |refused| format!("{refused} packets were refused during the look"),
+    );
     let unknown = if case.facts.addresses.serves_ssh.is_none() {
         " Whether SSH is served here could not be read."
     } else {
@@ -43,14 +48,17 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
         what: "Do not track SSH to this machine itself (port 22), so that you still get in when the table is full."
             .to_owned(),
         why: format!(
-            "The table is at {:.0} % of its limit, and {refused} packets were refused during the look. At a full table a new \
+            "The table is at {:.0} % of its limit, and {refusals}. At a full table a new \
              SSH connection is refused like any other; one that is open stays.{unknown}",
             utilization * 100.0
         ),
-        evidence: vec![
-            Datum::real("utilization", utilization, "table.utilization"),
-            Datum::count("refused", refused, "totals.refused over the look"),
-        ],
+        evidence: [
+            Some(Datum::real("utilization", utilization, "table.utilization")),
+            refused.map(|refused| Datum::count("refused", refused, "totals.refused over the look")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
