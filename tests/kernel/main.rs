@@ -2,6 +2,8 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod advise_block_source;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod audited;
