@@ -48,6 +48,8 @@ mod prototypes;
 #[cfg(test)]
 mod ranking;
 #[cfg(test)]
+mod reboot;
+#[cfg(test)]
 mod reclaim;
 #[cfg(test)]
 mod renamed;
