@@ -26,6 +26,8 @@ mod identities_full;
 #[cfg(test)]
 mod identities_walls;
 #[cfg(test)]
+mod idle_entries;
+#[cfg(test)]
 mod insert_failures;
 #[cfg(test)]
 mod interface;
