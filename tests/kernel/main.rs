@@ -6,11 +6,19 @@ mod advise_block_source;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod apply_killed;
+#[cfg(test)]
+mod apply_refused;
+#[cfg(test)]
+mod apply_watched;
+#[cfg(test)]
 mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
 mod census;
+#[cfg(test)]
+mod changed;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
