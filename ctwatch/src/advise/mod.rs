@@ -15,6 +15,7 @@ pub mod settings;
 pub mod sizing;
 pub mod timeouts;
 pub mod verdict;
+pub mod what_if;
 
 use advice::Advice;
 use bounds::Bounds;

@@ -1,6 +1,6 @@
 //! The timeouts, by the kernel's names: what they are unless set, and how low they may go.
 
-use crate::model::census::state::State;
+use crate::model::census::{remaining::Kind, state::State};
 
 /// A timeout that an entry is given by its protocol and state.
 #[derive(Debug, PartialEq)]
@@ -169,25 +169,31 @@ pub fn by_name(name: &str) -> Option<&'static Timeout> {
 /// `tcp_timeout_max_retrans` or `tcp_timeout_unacknowledged` instead (`nf_conntrack_tcp_packet`,
 /// net/netfilter/nf_conntrack_proto_tcp.c), which no listing shows.
 pub fn timeout_of(protocol: u8, state: State, assured: bool) -> Option<&'static Timeout> {
-    let name = match (protocol, state) {
-        (6, State::Tcp(1)) => "tcp_timeout_syn_sent",
-        (6, State::Tcp(2)) => "tcp_timeout_syn_recv",
-        (6, State::Tcp(3)) => "tcp_timeout_established",
-        (6, State::Tcp(4)) => "tcp_timeout_fin_wait",
-        (6, State::Tcp(5)) => "tcp_timeout_close_wait",
-        (6, State::Tcp(6)) => "tcp_timeout_last_ack",
-        (6, State::Tcp(7)) => "tcp_timeout_time_wait",
-        (6, State::Tcp(8)) => "tcp_timeout_close",
-        // A flow table refreshes it, a state that is not listed has no timeout that is known, and SCTP and DCCP do not
-        // show their states.
-        (6 | 33 | 132, _) | (_, State::Offloaded) => return None,
-        (17 | 136, _) if assured => "udp_timeout_stream",
-        (17 | 136, _) => "udp_timeout",
-        (1, _) => "icmp_timeout",
-        (58, _) => "icmpv6_timeout",
-        (47, _) if assured => "gre_timeout_stream",
-        (47, _) => "gre_timeout",
-        _ => "generic_timeout",
+    of_kind(Kind::of(protocol, state, assured, false)?)
+}
+
+/// Which timeout an entry of a kind is given, unless TCP is given another one, see [`timeout_of`]; `None` if it cannot be
+/// set.
+pub fn of_kind(kind: Kind) -> Option<&'static Timeout> {
+    let name = match kind {
+        Kind::Tcp { state, .. } => match state {
+            1 => "tcp_timeout_syn_sent",
+            2 => "tcp_timeout_syn_recv",
+            3 => "tcp_timeout_established",
+            4 => "tcp_timeout_fin_wait",
+            5 => "tcp_timeout_close_wait",
+            6 => "tcp_timeout_last_ack",
+            7 => "tcp_timeout_time_wait",
+            8 => "tcp_timeout_close",
+            _ => return None,
+        },
+        Kind::Udp { is_assured: true } => "udp_timeout_stream",
+        Kind::Udp { is_assured: false } => "udp_timeout",
+        Kind::Icmp => "icmp_timeout",
+        Kind::Icmpv6 => "icmpv6_timeout",
+        Kind::Gre { is_assured: true } => "gre_timeout_stream",
+        Kind::Gre { is_assured: false } => "gre_timeout",
+        Kind::Generic => "generic_timeout",
     };
     by_name(name)
 }

@@ -1,5 +1,19 @@
 //! The only room that changes anything: values of the kernel's, persistent files, entries of the table. Each change is in a
 //! journal, synced, before it is made, so that whatever happens it can be undone.
 
+pub mod apply;
+mod checksum;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod files;
+pub mod journal;
 pub mod knob;
+pub mod ledger;
+pub mod machine;
+pub mod order;
+pub mod purge;
+pub mod record;
 pub mod system;
+#[cfg(test)]
+mod tests;
+pub mod undo;

@@ -45,6 +45,14 @@ pub trait System {
     /// It is still there.
     fn remove_file(&mut self, path: &Path) -> io::Result<()>;
 
+    /// Makes `bytes` the file's contents from `offset` on, and syncs them: what a call that failed or was cut left there is
+    /// cut off. Makes the file, for its owner alone, if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The file ends before `offset`, or it cannot be written. Any part of `bytes` may be there then.
+    fn extend_file(&mut self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// The files of a directory, sorted; empty if there is no such directory.
     ///
     /// # Errors

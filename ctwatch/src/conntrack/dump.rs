@@ -11,6 +11,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use super::{
     entry::Entry,
     message::{Content, Request, messages},
+    one_entry::{OneEntry, Wanted},
     socket::{ConntrackSocket, ConntrackSocketError, Datagram},
 };
 use crate::host::namespace::NetworkNamespace;
@@ -81,6 +82,34 @@ impl DumpSocket {
         Ok(DumpReport { entries, decode_errors, duration, interrupted })
     }
 
+    /// Sends a request about one entry, and waits for the one message that answers it.
+    pub(crate) fn exchange(
+        &mut self,
+        entry: &OneEntry,
+        wanted: Wanted,
+    ) -> Result<Reply, ConntrackSocketError> {
+        self.sequence_number = self.sequence_number.wrapping_add(1);
+        let Some(request) = entry.request(wanted, self.sequence_number) else {
+            return Ok(Reply::Refused(libc::EINVAL));
+        };
+        self.socket.send(&request)?;
+        loop {
+            self.socket.receive(&mut self.datagram).map_err(ConntrackSocketError::Receive)?;
+            for message in messages(&self.datagram) {
+                let message = message.map_err(ConntrackSocketError::Unreadable)?;
+                if message.sequence_number != self.sequence_number {
+                    continue;
+                }
+                match message.content {
+                    Content::Entry(entry) => return Ok(Reply::Told(entry)),
+                    Content::Refused(0) => return Ok(Reply::Done),
+                    Content::Refused(errno) => return Ok(Reply::Refused(errno)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Sends a request and calls `each` with what every message of the answer says, until that breaks off.
     pub(super) fn ask(
         &mut self,
@@ -123,6 +152,17 @@ impl DumpSocket {
             }
         }
     }
+}
+
+/// What the kernel says to a request about one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The entry.
+    Told(Entry),
+    /// It was done.
+    Done,
+    /// It was not, with this `errno`.
+    Refused(i32),
 }
 
 /// How an answer went.

@@ -58,6 +58,8 @@ impl Tuple {
 pub struct Status(pub u32);
 
 impl Status {
+    /// Another connection announced it.
+    pub const EXPECTED: Self = Self(1);
     /// The other side has answered.
     pub const SEEN_REPLY: Self = Self(1 << 1);
     /// The kernel does not evict it to make room.
@@ -104,6 +106,8 @@ pub struct Entry {
     pub tcp_state: Option<u8>,
     /// The conntrack zone, 0 unless rules set one.
     pub zone: u16,
+    /// Whether a helper reads its packets, which may set its timeout too; not told in /proc.
+    pub has_helper: bool,
 }
 
 /// The protocol number of TCP.
@@ -141,7 +145,19 @@ impl Entry {
             assured: self.status.contains(Status::ASSURED),
             unreplied,
             zone: self.zone,
+            remaining_s: self.timeout_s.filter(|_| self.is_governed_by_timeouts()),
         }
+    }
+
+    /// Whether what it has left comes from the timeout of its protocol and state. Helpers set that of what they read
+    /// (`nf_ct_refresh` in nf_conntrack_sip.c and nf_conntrack_h323_main.c), that of PPTP also of the GRE that it
+    /// announces (`pptp_expectfn`, nf_conntrack_pptp.c); a flow table refreshes what passes through it.
+    pub fn is_governed_by_timeouts(&self) -> bool {
+        const GRE: u8 = 47;
+        let has = |bit| self.status.contains(bit);
+        let is_of_pptp = self.original.protocol == GRE && has(Status::EXPECTED);
+        let by_others = has(Status::FIXED_TIMEOUT) || has(Status::DYING) || has(Status::OFFLOAD);
+        !(by_others || is_of_pptp || self.has_helper)
     }
 
     /// Reads an entry out of the attributes of its message.
@@ -151,7 +167,7 @@ impl Entry {
     /// An attribute is not what the kernel writes, or one that every entry has is missing.
     pub fn parse(attributes: &[u8]) -> Result<Self, DecodeError> {
         let (mut original, mut reply, mut status, mut timeout_s) = (None, None, None, None);
-        let (mut id, mut tcp_state, mut zone) = (None, None, None);
+        let (mut id, mut tcp_state, mut zone, mut has_helper) = (None, None, None, false);
         for_each_attribute(attributes, |kind, value| {
             match kind {
                 attribute::TUPLE_ORIGINAL => {
@@ -163,6 +179,7 @@ impl Entry {
                 attribute::STATUS => status = Some(Status(be32(value)?)),
                 attribute::PROTOCOL_INFO => tcp_state = state_of_tcp(value)?,
                 attribute::TIMEOUT => timeout_s = Some(be32(value)?),
+                attribute::HELP => has_helper = true,
                 attribute::ID => id = Some(be32(value)?),
                 attribute::ZONE => zone = Some(be16(value)?),
                 _ => {}
@@ -177,47 +194,49 @@ impl Entry {
             id: id.ok_or(DecodeError::Missing("id"))?,
             tcp_state,
             zone: zone.unwrap_or(0),
+            has_helper,
         })
     }
 }
 
 /// `enum ctattr_type`.
-mod attribute {
-    pub(super) const TUPLE_ORIGINAL: u16 = 1;
-    pub(super) const TUPLE_REPLY: u16 = 2;
-    pub(super) const STATUS: u16 = 3;
-    pub(super) const PROTOCOL_INFO: u16 = 4;
-    pub(super) const TIMEOUT: u16 = 7;
-    pub(super) const ID: u16 = 12;
-    pub(super) const ZONE: u16 = 18;
+pub(super) mod attribute {
+    pub(in crate::conntrack) const TUPLE_ORIGINAL: u16 = 1;
+    pub(in crate::conntrack) const TUPLE_REPLY: u16 = 2;
+    pub(in crate::conntrack) const STATUS: u16 = 3;
+    pub(in crate::conntrack) const PROTOCOL_INFO: u16 = 4;
+    pub(in crate::conntrack) const HELP: u16 = 5;
+    pub(in crate::conntrack) const TIMEOUT: u16 = 7;
+    pub(in crate::conntrack) const ID: u16 = 12;
+    pub(in crate::conntrack) const ZONE: u16 = 18;
 }
 
 /// `enum ctattr_tuple`.
-mod tuple_attribute {
-    pub(super) const IP: u16 = 1;
-    pub(super) const PROTOCOL: u16 = 2;
-    pub(super) const ZONE: u16 = 3;
+pub(super) mod tuple_attribute {
+    pub(in crate::conntrack) const IP: u16 = 1;
+    pub(in crate::conntrack) const PROTOCOL: u16 = 2;
+    pub(in crate::conntrack) const ZONE: u16 = 3;
 }
 
 /// `enum ctattr_ip`.
-mod ip_attribute {
-    pub(super) const V4_SOURCE: u16 = 1;
-    pub(super) const V4_DESTINATION: u16 = 2;
-    pub(super) const V6_SOURCE: u16 = 3;
-    pub(super) const V6_DESTINATION: u16 = 4;
+pub(super) mod ip_attribute {
+    pub(in crate::conntrack) const V4_SOURCE: u16 = 1;
+    pub(in crate::conntrack) const V4_DESTINATION: u16 = 2;
+    pub(in crate::conntrack) const V6_SOURCE: u16 = 3;
+    pub(in crate::conntrack) const V6_DESTINATION: u16 = 4;
 }
 
 /// `enum ctattr_l4proto`.
-mod protocol_attribute {
-    pub(super) const NUMBER: u16 = 1;
-    pub(super) const SOURCE_PORT: u16 = 2;
-    pub(super) const DESTINATION_PORT: u16 = 3;
-    pub(super) const ICMP_ID: u16 = 4;
-    pub(super) const ICMP_TYPE: u16 = 5;
-    pub(super) const ICMP_CODE: u16 = 6;
-    pub(super) const ICMPV6_ID: u16 = 7;
-    pub(super) const ICMPV6_TYPE: u16 = 8;
-    pub(super) const ICMPV6_CODE: u16 = 9;
+pub(super) mod protocol_attribute {
+    pub(in crate::conntrack) const NUMBER: u16 = 1;
+    pub(in crate::conntrack) const SOURCE_PORT: u16 = 2;
+    pub(in crate::conntrack) const DESTINATION_PORT: u16 = 3;
+    pub(in crate::conntrack) const ICMP_ID: u16 = 4;
+    pub(in crate::conntrack) const ICMP_TYPE: u16 = 5;
+    pub(in crate::conntrack) const ICMP_CODE: u16 = 6;
+    pub(in crate::conntrack) const ICMPV6_ID: u16 = 7;
+    pub(in crate::conntrack) const ICMPV6_TYPE: u16 = 8;
+    pub(in crate::conntrack) const ICMPV6_CODE: u16 = 9;
 }
 
 /// `CTA_PROTOINFO_TCP` (`enum ctattr_protoinfo`).
@@ -329,6 +348,7 @@ mod tests {
                 id: 917_987_773,
                 tcp_state: Some(3),
                 zone: 0,
+                has_helper: false,
             }
         );
     }
@@ -382,7 +402,7 @@ mod tests {
         let walked = parse(samples::TCP).walked(9);
         assert_eq!(walked.flow, parse(samples::TCP).original.flow(9));
         assert_eq!((walked.state, walked.assured, walked.unreplied), (State::Tcp(3), true, false));
-        assert_eq!(walked.source_nat, None);
+        assert_eq!((walked.source_nat, walked.remaining_s), (None, Some(431_999)));
         let walked = parse(samples::SOURCE_NAT).walked(9);
         assert_eq!(
             (walked.state, walked.assured, walked.unreplied),
@@ -403,6 +423,26 @@ mod tests {
             ..parse(samples::TCP)
         };
         assert_eq!(offloaded.walked(9).state, State::Offloaded);
+        assert_eq!(offloaded.walked(9).remaining_s, None);
+    }
+
+    #[test]
+    fn what_something_else_governs_has_no_time_left_that_is_known() {
+        let tcp = parse(samples::TCP);
+        let with = |bit| Entry { status: tcp.status.with(bit), ..tcp };
+        let gre =
+            |status| Entry { original: Tuple { protocol: 47, ..tcp.original }, status, ..tcp };
+        for (entry, is_governed) in [
+            (with(Status::EXPECTED), true),
+            (with(Status::FIXED_TIMEOUT), false),
+            (with(Status::DYING), false),
+            (with(Status::OFFLOAD), false),
+            (Entry { has_helper: true, ..tcp }, false),
+            (gre(tcp.status), true),
+            (gre(tcp.status.with(Status::EXPECTED)), false),
+        ] {
+            assert_eq!(entry.walked(9).remaining_s.is_some(), is_governed, "{entry:?}");
+        }
     }
 
     #[test]

@@ -15,13 +15,13 @@ use super::{attribute::DecodeError, entry::Entry};
 const SUBSYSTEM: u16 = 1 << 8;
 /// `enum cntl_msg_types`.
 const MESSAGE_NEW: u16 = SUBSYSTEM;
-const MESSAGE_GET: u16 = SUBSYSTEM | 1;
-const MESSAGE_DELETE: u16 = SUBSYSTEM | 2;
+pub(super) const MESSAGE_GET: u16 = SUBSYSTEM | 1;
+pub(super) const MESSAGE_DELETE: u16 = SUBSYSTEM | 2;
 const MESSAGE_GET_STATISTICS_OF_CPUS: u16 = SUBSYSTEM | 4;
 /// `struct nlmsghdr` (include/uapi/linux/netlink.h).
-const HEADER_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 16;
 /// `struct nfgenmsg`.
-const FAMILY_HEADER_BYTES: usize = 4;
+pub(super) const FAMILY_HEADER_BYTES: usize = 4;
 
 /// What is asked of ctnetlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

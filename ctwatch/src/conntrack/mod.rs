@@ -1,5 +1,5 @@
 //! Asks the kernel for the entries of the table: lists them through ctnetlink or /proc, and follows those that come
-//! and go. It only asks, never changes an entry, and asks ctnetlink nothing unless it is already there.
+//! and go. It asks, and never changes an entry: the one request that does is written here and sent by `change` alone. It asks ctnetlink nothing unless it is already there.
 
 pub mod attribute;
 pub mod dump;
@@ -7,6 +7,7 @@ pub mod entry;
 pub mod follow;
 pub mod listing;
 pub mod message;
+pub mod one_entry;
 pub mod proc_line;
 pub mod proc_listing;
 #[cfg(test)]

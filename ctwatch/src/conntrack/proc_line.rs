@@ -75,7 +75,7 @@ pub fn entry(line: &[u8]) -> Result<Entry, LineError> {
         Some(State::Tcp(number)) => Some(number),
         _ => None,
     };
-    Ok(Entry { original, reply, status, timeout_s, id: 0, tcp_state, zone })
+    Ok(Entry { original, reply, status, timeout_s, id: 0, tcp_state, zone, has_helper: false })
 }
 
 /// The direction that the next words tell of.

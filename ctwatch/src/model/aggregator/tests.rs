@@ -240,7 +240,15 @@ fn walked(sources: impl IntoIterator<Item = SourceKey>, at: Moment) -> Observati
             destination_port: 80,
         };
         let (source_nat, state, zone) = (None, State::Unreplied, 0);
-        tally.add(&WalkedEntry { flow, source_nat, state, assured: false, unreplied: true, zone });
+        tally.add(&WalkedEntry {
+            flow,
+            source_nat,
+            state,
+            assured: false,
+            unreplied: true,
+            zone,
+            remaining_s: None,
+        });
     }
     Observation::Walked(Box::new(tally.end(at)))
 }

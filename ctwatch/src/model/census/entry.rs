@@ -20,6 +20,9 @@ pub struct WalkedEntry {
     pub unreplied: bool,
     /// Its conntrack zone.
     pub zone: u16,
+    /// Whole seconds that it has left of the timeout that its protocol and state gave it; `None` where something else
+    /// governs it (a flow table, a helper, a fixed timeout), or it is on its way out.
+    pub remaining_s: Option<u32>,
 }
 
 impl WalkedEntry {

@@ -8,6 +8,7 @@ pub mod destinations;
 pub mod distinct;
 pub mod entry;
 pub mod last;
+pub mod remaining;
 pub mod schedule;
 pub mod snat;
 pub mod state;
@@ -24,6 +25,7 @@ use super::{moment::Moment, source};
 use bounded::Bounded;
 use destinations::{DestinationNumbers, Destinations};
 use entry::WalkedEntry;
+use remaining::{RemainingCounts, RemainingTimes};
 use snat::{PoolNumbers, SnatPools};
 use state::{StateCounts, StateNumbers};
 
@@ -65,6 +67,7 @@ pub struct Tally {
     entries: u64,
     all: Shares,
     states: StateCounts,
+    remaining: RemainingCounts,
     zones: HashMap<u16, u64>,
     destinations: Destinations,
     snat: SnatPools,
@@ -90,6 +93,8 @@ pub struct Census {
     pub destinations_not_counted: u64,
     /// The pools of source NAT with most ports taken.
     pub snat_pools: Vec<PoolNumbers>,
+    /// How long they have left.
+    pub remaining: RemainingTimes,
 }
 
 /// Entries of one conntrack zone.
@@ -130,6 +135,7 @@ impl Tally {
             entries: 0,
             all: Shares::default(),
             states: StateCounts::default(),
+            remaining: RemainingCounts::default(),
             zones: HashMap::new(),
             destinations: Destinations::default(),
             snat: SnatPools::default(),
@@ -142,6 +148,7 @@ impl Tally {
         self.entries += 1;
         self.all.add(entry);
         self.states.add(entry.flow.source.protocol, entry.state);
+        self.remaining.add(entry);
         *self.zones.entry(entry.zone).or_default() += 1;
         let wanted = self.destinations_of.is_none_or(|of| source::is_of(&entry.flow.source, &of));
         if wanted {
@@ -164,6 +171,7 @@ impl Tally {
             destinations: self.destinations.most(LISTED_MAX),
             destinations_not_counted: self.destinations.not_counted(),
             snat_pools: self.snat.most(LISTED_MAX),
+            remaining: self.remaining.end(),
         };
         Walk {
             at,

@@ -34,7 +34,15 @@ pub(crate) fn entry(
         destination_port: ports.1,
     };
     let (state, zone) = (State::Unreplied, 0);
-    WalkedEntry { flow, source_nat: None, state, assured: false, unreplied: true, zone }
+    WalkedEntry {
+        flow,
+        source_nat: None,
+        state,
+        assured: false,
+        unreplied: true,
+        zone,
+        remaining_s: Some(60),
+    }
 }
 
 fn client(last: u8) -> IpAddr {
