@@ -1,13 +1,17 @@
 //! The command line, and nothing else.
 
 mod advice;
+mod doctor;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::{
+    advice::{AdviseArguments, BoundsArguments},
+    doctor::DoctorArguments,
+};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -69,6 +73,17 @@ Examples:
   ctwatch advise --json --netns gateway      one JSON object, of a network namespace
   ctwatch advise --check                     for monitoring: status 3 if there is advice")]
     Advise(AdviseArguments),
+    /// Examine everything about conntrack at once, in plain sentences; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch doctor                             look for two seconds, then tell what was found
+  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
+  ctwatch doctor --for 30s                   look for longer
+
+It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
+tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
+'ctwatch advise --check'.")]
+    Doctor(DoctorArguments),
 }
 
 /// Arguments of `watch`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
-    command::{advise, audit, events, look, watch},
+    command::{advise, audit, doctor, events, look, watch},
     exit::{CommandError, Exit},
 };
 
@@ -41,6 +41,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Events(arguments) => events::run(arguments).await,
         }
     });

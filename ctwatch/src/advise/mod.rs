@@ -8,6 +8,7 @@ pub mod advice;
 pub mod bounds;
 pub mod case;
 pub mod cause;
+pub mod examination;
 pub mod facts;
 pub mod persistence;
 pub mod pressure;

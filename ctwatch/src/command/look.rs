@@ -383,7 +383,8 @@ fn session_error(error: SessionError) -> CommandError {
     }
 }
 
-fn namespace_error(error: NamespaceError) -> CommandError {
+/// What it means for the command that a namespace cannot be opened.
+pub fn namespace_error(error: NamespaceError) -> CommandError {
     match error {
         NamespaceError::BadName { .. }
         | NamespaceError::NoSuchName { .. }

@@ -3,6 +3,7 @@
 pub mod advise;
 pub mod audit;
 pub mod diagnosis;
+pub mod doctor;
 pub mod events;
 pub mod look;
 pub mod watch;

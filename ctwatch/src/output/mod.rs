@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod audit;
+pub mod doctor;
 pub mod json;
 pub mod schema;
 pub mod text;
