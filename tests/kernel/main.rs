@@ -12,6 +12,8 @@ mod census;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod ends_by;
