@@ -10,6 +10,7 @@ pub mod case;
 pub mod cause;
 pub mod examination;
 pub mod facts;
+pub mod holders;
 pub mod persistence;
 pub mod pressure;
 pub mod rules;

@@ -7,3 +7,4 @@ pub mod doctor;
 pub mod events;
 pub mod look;
 pub mod watch;
+pub mod what_if;

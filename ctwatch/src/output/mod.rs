@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod json;
 pub mod schema;
 pub mod text;
+pub mod what_if;
 pub mod wrap;
 
 #[cfg(test)]

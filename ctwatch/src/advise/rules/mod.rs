@@ -3,6 +3,7 @@
 pub mod buckets;
 pub mod expectations;
 pub mod raise_limit;
+pub mod timeouts;
 
 use super::{bounds::Bounds, case::Case, cause::Finding, verdict::Verdict};
 
@@ -17,8 +18,14 @@ pub struct Rule {
     pub judge: fn(&Case, &Finding, &Bounds) -> Verdict,
 }
 
-/// All rules, in the order in which advice is given and should be followed: buckets grow before the limit.
+/// All rules, in the order in which advice is given and should be followed: what stays needlessly goes first, and buckets
+/// grow before the limit.
 pub const RULES: &[Rule] = &[
+    Rule {
+        id: timeouts::ID,
+        what: "shorten a timeout whose idle entries fill the table",
+        judge: timeouts::judge,
+    },
     Rule {
         id: buckets::ID,
         what: "as many buckets as the table has entries at its limit",
