@@ -94,7 +94,7 @@ tracked, it tells what can be known without that; status 77 means that nothing a
 Examples:
   ctwatch apply                              look, and show what would be changed; changes nothing
   ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply timeout-udp --yes            follow this advice too
+  ctwatch apply shorten-udp-timeout --yes    follow this advice too
   ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
 
 Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
