@@ -2,6 +2,8 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod advise_block_source;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod apply_killed;
@@ -20,6 +22,8 @@ mod changed;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod ends_by;
@@ -31,6 +35,8 @@ mod identities_ends;
 mod identities_full;
 #[cfg(test)]
 mod identities_walls;
+#[cfg(test)]
+mod idle_entries;
 #[cfg(test)]
 mod insert_failures;
 #[cfg(test)]

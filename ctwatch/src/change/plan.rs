@@ -194,7 +194,7 @@ impl Plan {
             for change in &advice.changes {
                 let known = choice.changes.iter().zip(&makers).find(|(of, _)| of.key == change.key);
                 match known {
-                    Some((of, maker)) if of != change => {
+                    Some((of, maker)) if *of != *change => {
                         let (one, other) = ((*maker).to_owned(), advice.id.clone());
                         return Err(ChoiceError::Conflict(one, other, change.key.clone()));
                     }
