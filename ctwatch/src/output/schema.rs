@@ -2,6 +2,7 @@
 
 mod advise;
 mod census;
+mod changes;
 mod doctor;
 
 use serde_json::{Map, Value as Json, json};
@@ -9,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::model::fields::{self, Field};
 
 pub use advise::advise;
+pub use changes::changes;
 pub use doctor::doctor;
 
 /// The schema of one line of `watch --json`.
@@ -256,6 +258,8 @@ mod tests {
         assert_keys(&advise(), &serde_json::from_str(&line).unwrap(), "advise");
         let line = output::doctor::json(&output::doctor::sample::report());
         assert_keys(&doctor(), &serde_json::from_str(&line).unwrap(), "doctor");
+        let line = output::changes::json(0, &[output::changes::sample::entry()]);
+        assert_keys(&changes(), &serde_json::from_str(&line).unwrap(), "changes");
     }
 
     #[test]
@@ -266,6 +270,7 @@ mod tests {
             ("audit", audit()),
             ("advise", advise()),
             ("doctor", doctor()),
+            ("changes", changes()),
         ];
         for (name, schema) in schemas {
             let path =
