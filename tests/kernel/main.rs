@@ -6,6 +6,8 @@ mod advise_block_source;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod apply_effect;
+#[cfg(test)]
 mod apply_killed;
 #[cfg(test)]
 mod apply_refused;

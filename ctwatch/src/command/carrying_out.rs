@@ -71,7 +71,12 @@ pub(super) fn carry_out(
     if !objections.is_empty() {
         return Err(objected(&objections).into());
     }
-    let idle = arguments.purge.then(|| idle(namespace, choice, arguments.purge_max)).transpose()?;
+    let idle = if arguments.purge {
+        long_enough(locked, choice)?;
+        Some(idle(namespace, choice, arguments.purge_max)?)
+    } else {
+        None
+    };
     let set = locked.journal.ledger().next_id();
     let deadline = arguments.confirm_within.map(|within| Deadline {
         boottime_ns: clock::boottime_ns()
@@ -140,6 +145,28 @@ pub(super) fn surroundings(machine: &mut Machine, plan: &Plan, choice: &Choice) 
         page_bytes: rustix::param::page_size() as u64,
         reaches_machine: machine.reaches_initial(),
     }
+}
+
+/// Makes sure that the timeouts have been what they are for as long as the new ones last: else entries that were given another
+/// one look idle and are not.
+fn long_enough(locked: &Locked, choice: &Choice) -> Result<(), CommandError> {
+    let now_ms = clock::wall_ms();
+    let sets = locked.journal.ledger().sets().iter();
+    for set in sets.filter(|set| set.began.place.boot == locked.boot) {
+        let last_ms = set.rolled_back.as_ref().map_or(set.began.at_ms, |back| back.at_ms);
+        let since_s = u64::try_from(now_ms.saturating_sub(last_ms) / 1000).unwrap_or(0);
+        let early = choice.changes.iter().find(|change| {
+            since_s < change.to && set.values.iter().any(|value| value.key == change.key)
+        });
+        if let Some(PlannedChange { key, to, .. }) = early {
+            return Err(failed(format!(
+                "nothing was changed: {key} was changed {since_s} s ago by change set {}, so it cannot be told yet which entries have \
+                 been idle for {to} s; leave out --purge, or wait",
+                set.id()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Lists idle entries while the old timeouts are in force.
