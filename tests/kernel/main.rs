@@ -10,6 +10,8 @@ mod apply_effect;
 #[cfg(test)]
 mod apply_killed;
 #[cfg(test)]
+mod apply_purge;
+#[cfg(test)]
 mod apply_refused;
 #[cfg(test)]
 mod apply_watched;
