@@ -16,6 +16,8 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod causes;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod changed;
