@@ -48,6 +48,8 @@ mod prototypes;
 #[cfg(test)]
 mod ranking;
 #[cfg(test)]
+mod reboot;
+#[cfg(test)]
 mod reclaim;
 #[cfg(test)]
 mod renamed;
@@ -65,5 +67,7 @@ mod two_processors;
 mod unloaded;
 #[cfg(test)]
 mod verifier;
+#[cfg(test)]
+mod what_if;
 #[cfg(test)]
 mod without_ctnetlink;

@@ -1,5 +1,7 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
+mod reboot;
+
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -89,6 +91,7 @@ pub(crate) fn show(
         arguments,
         clock: Clock::Time,
         processors: Processors::One,
+        further_ports: &[],
     })
 }
 
@@ -138,38 +141,55 @@ pub(crate) fn fetch_all(
     Ok((kernels, outcome))
 }
 
-/// One machine, and what is run in it.
+/// What is done with a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// One machine, with so many processors, runs scenarios one after another.
+    Scenarios(Processors),
+    /// The scenarios of a reboot, each in a machine of its own.
+    Reboots,
+}
+
+/// A kernel, and what is run on it.
 #[derive(Debug)]
 pub(crate) struct Boot<'a> {
     kernel: &'a Kernel,
-    processors: Processors,
+    what: What,
     filters: Vec<String>,
     scale: Scale,
 }
 
 impl<'a> Boot<'a> {
-    /// The machines for scenarios on one kernel: those that need two processors have one of their own.
+    /// The machines for scenarios on one kernel: those that need two processors have one of their own, and those of a
+    /// reboot have several.
     pub(crate) fn of(kernel: &'a Kernel, filters: &[String], scale: Scale) -> Vec<Self> {
         let (two, one): (Vec<String>, Vec<String>) =
             filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
+        let (reboots, one): (Vec<String>, Vec<String>) =
+            one.into_iter().partition(|filter| filter.contains(reboot::REBOOT));
         let mut boots = Vec::new();
-        let boot = |processors, filters| Self { kernel, processors, filters, scale };
+        let boot = |what, filters| Self { kernel, what, filters, scale };
         if filters.is_empty() || !one.is_empty() {
-            let others = ["--skip", TWO_PROCESSORS].map(str::to_owned);
-            boots.push(boot(Processors::One, [one, others.to_vec()].concat()));
+            let others = ["--skip", TWO_PROCESSORS, "--skip", reboot::REBOOT].map(str::to_owned);
+            let scenarios = What::Scenarios(Processors::One);
+            boots.push(boot(scenarios, [one, others.to_vec()].concat()));
         }
         if filters.is_empty() || !two.is_empty() {
             let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            boots.push(boot(Processors::Two, two));
+            boots.push(boot(What::Scenarios(Processors::Two), two));
+        }
+        if filters.is_empty() || !reboots.is_empty() {
+            boots.push(boot(What::Reboots, Vec::new()));
         }
         boots
     }
 
     /// What its files are called by.
     fn name(&self) -> String {
-        match self.processors {
-            Processors::One => self.kernel.series.clone(),
-            Processors::Two => format!("{}-{TWO_PROCESSORS}", self.kernel.series),
+        match self.what {
+            What::Scenarios(Processors::One) => self.kernel.series.clone(),
+            What::Scenarios(Processors::Two) => format!("{}-{TWO_PROCESSORS}", self.kernel.series),
+            What::Reboots => format!("{}-reboot", self.kernel.series),
         }
     }
 }
@@ -245,7 +265,10 @@ impl<'a> Lab<'a> {
         let work = || {
             let mut found = Vec::new();
             while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
-                found.push(self.boot(boot));
+                found.push(match boot.what {
+                    What::Scenarios(processors) => self.boot(boot, processors),
+                    What::Reboots => self.reboot(boot.kernel),
+                });
             }
             found
         };
@@ -261,14 +284,15 @@ impl<'a> Lab<'a> {
         for found in found {
             outcome.add(found?);
         }
-        for boot in boots {
+        let scenarios = boots.iter().filter(|boot| matches!(boot.what, What::Scenarios(_)));
+        for boot in scenarios {
             budget::update(self.workspace, &boot.kernel.series, &console_of(&self.log(boot))?)?;
         }
         Ok(outcome)
     }
 
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
-    fn boot(&self, boot: &Boot<'_>) -> Result<Outcome> {
+    fn boot(&self, boot: &Boot<'_>, processors: Processors) -> Result<Outcome> {
         let initramfs = self.initramfs(boot.kernel, &boot.name(), Purpose::Test)?;
         let mut arguments = self.kernel_arguments("test", &boot.filters, &[]);
         if boot.scale == Scale::Long {
@@ -283,7 +307,8 @@ impl<'a> Lab<'a> {
             initramfs: &initramfs,
             arguments,
             clock: Clock::Time,
-            processors: boot.processors,
+            processors,
+            further_ports: &[],
         };
         let show = |line: &str| show_test(&boot.kernel.series, line);
         let found = self.qemu.test(&machine, &log, boot.scale.deadline(), show)?;
@@ -324,6 +349,7 @@ impl<'a> Lab<'a> {
             arguments: self.kernel_arguments("bench", &[], arguments),
             clock: Clock::Instructions,
             processors: Processors::One,
+            further_ports: &[],
         };
         let found = self.qemu.test(&machine, &log, deadline, show)?;
         let text = console_of(&log)?;
@@ -356,7 +382,7 @@ impl<'a> Lab<'a> {
             Purpose::Bench => format!("{name}-bench.cpio"),
         };
         let path = self.workspace.target("vm").join(name);
-        packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs)?)?;
+        packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs, None)?)?;
         Ok(path)
     }
 }

@@ -2,6 +2,7 @@
 //! nothing here changes anything or makes the kernel load a module.
 
 pub mod addresses;
+pub mod boot;
 pub mod expectations;
 pub mod extension_memory;
 pub mod facts;

@@ -17,6 +17,7 @@
 
 pub mod address;
 pub mod bench;
+pub mod boot;
 pub mod counters;
 pub mod ctwatch;
 pub mod flow;

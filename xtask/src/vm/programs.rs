@@ -29,7 +29,22 @@ const GATEWAY: Wanted = Wanted {
 /// What ctwatch is compared with, besides `conntrack`.
 const PEERS: Wanted = Wanted { directory: "peers", packages: &["bpftrace"], names: &["bpftrace"] };
 
-const LIBRARY_DIRECTORIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+/// What sets a machine up when it starts: what loads modules, sets sysctls, and acts when a module is added.
+const BOOT: Wanted = Wanted {
+    directory: "boot",
+    packages: &["systemd", "udev", "kmod"],
+    names: &["kmod", "udevadm", "systemd-modules-load", "systemd-sysctl"],
+};
+
+const PROGRAM_DIRECTORIES: [&str; 6] =
+    ["bin", "sbin", "usr/bin", "usr/sbin", "lib/systemd", "usr/lib/systemd"];
+/// systemd keeps a library for its own programs apart.
+const LIBRARY_DIRECTORIES: [&str; 4] = [
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu",
+    "lib/x86_64-linux-gnu/systemd",
+    "usr/lib/x86_64-linux-gnu/systemd",
+];
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
 /// Files by name.
@@ -78,6 +93,29 @@ pub(crate) fn fetch_peers(workspace: &Workspace) -> Result<Peers> {
     Ok(Peers { programs, libraries })
 }
 
+/// Programs that set a machine up when it starts, and the rules that come with them.
+#[derive(Debug)]
+pub(crate) struct BootPrograms {
+    pub(crate) programs: Files,
+    pub(crate) libraries: Files,
+    /// The distribution's rules of udev's.
+    pub(crate) rules: Files,
+}
+
+/// Downloads and unpacks the programs that set a machine up when it starts, unless they are there.
+pub(crate) fn fetch_boot(workspace: &Workspace) -> Result<BootPrograms> {
+    let root = unpacked(workspace, &BOOT)?;
+    let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
+    let (programs, libraries) = with_libraries(&root, &loader, BOOT.names)?;
+    let directories = ["lib/udev/rules.d", "usr/lib/udev/rules.d"].map(|path| root.join(path));
+    let directory = directories.iter().find(|path| path.is_dir());
+    let rules = packages::files_in(directory.context("the packages brought no rules of udev's")?)?;
+    let rules = rules
+        .into_iter()
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path.clone())));
+    Ok(BootPrograms { programs, libraries, rules: rules.collect() })
+}
+
 fn unpacked(workspace: &Workspace, wanted: &Wanted) -> Result<PathBuf> {
     let root = workspace.target("vm").join(wanted.directory);
     let complete = workspace.target("vm").join(format!("{}.complete", wanted.directory));
@@ -100,7 +138,7 @@ fn with_libraries(root: &Path, loader: &Path, names: &[&str]) -> Result<(Files, 
     let mut programs = BTreeMap::new();
     let mut libraries = BTreeMap::new();
     for name in names {
-        let program = find(root, &["bin", "sbin", "usr/bin", "usr/sbin"], name)?;
+        let program = find(root, &PROGRAM_DIRECTORIES, name)?;
         libraries.extend(loaded_by(root, loader, &program)?);
         programs.insert((*name).to_owned(), program);
     }

@@ -41,6 +41,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) clock: Clock,
     /// How many processors it has.
     pub(crate) processors: Processors,
+    /// Files that hold what the machine writes to its further serial ports, the first of them /dev/ttyS1.
+    pub(crate) further_ports: &'a [PathBuf],
 }
 
 /// How many processors a machine has.
@@ -181,7 +183,11 @@ impl Qemu {
                 "-no-reboot",
                 "-serial",
                 serial,
-            ])
+            ]);
+        for port in machine.further_ports {
+            command.arg("-serial").arg(format!("file:{}", port.display()));
+        }
+        command
             .arg("-kernel")
             .arg(machine.kernel)
             .arg("-initrd")

@@ -159,7 +159,7 @@ fn risk(case: &Case, name: &str) -> String {
     format!(
         "All that {name} sends through or to this machine is dropped, SSH included, and its open connections break.{unknown} \
          {}.",
-        nft::removal(CHAIN)
+        nft::removal(&[CHAIN])
     )
 }
 

@@ -65,8 +65,8 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
         risk: format!(
             "If your rules accept SSH only by the state of a connection, this cuts you off: 'nft list ruleset' must show that \
              port 22 is accepted by itself, in and out. Do it with a second session open. If sshd listens on another port, \
-             or port 22 of this machine is forwarded elsewhere, change the port in the rules. {} (and the chain {local}).",
-            nft::removal(CHAIN)
+             or port 22 of this machine is forwarded elsewhere, change the port in the rules. {}.",
+            nft::removal(&[CHAIN, &local])
         ),
         commands: vec![
             nft::table(),

@@ -14,6 +14,7 @@ pub mod snat_ports;
 pub mod source_cap;
 mod stateless;
 pub mod tcp_loose;
+pub mod timeouts;
 
 use super::{bounds::Bounds, case::Case, cause::Finding, verdict::Verdict};
 
@@ -63,6 +64,11 @@ pub const RULES: &[Rule] = &[
         id: reset_writer::ID,
         what: "change a value where somebody else sets it",
         judge: reset_writer::judge,
+    },
+    Rule {
+        id: timeouts::ID,
+        what: "shorten a timeout whose idle entries fill the table",
+        judge: timeouts::judge,
     },
     Rule {
         id: buckets::ID,

@@ -54,8 +54,8 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
         },
         risk: format!(
             "If something needs it after all (translation, rules by 'ct state', a service that makes its own rules), that \
-             stops working at once: {} (and the chain {local}). {}",
-            nft::removal(CHAIN),
+             stops working at once. {}. {}",
+            nft::removal(&[CHAIN, &local]),
             removal(&case.facts.modules)
         ),
         commands: vec![

@@ -106,8 +106,8 @@ fn advice(
         risk: format!(
             "Rules that accept by the state of a connection do not see these packets any more: accept them by port first, in \
              both directions. Check that no rule translates their destination: what is not tracked is not translated. \
-             Entries that are there end with their timeouts. {} (and the chain {id}-local).",
-            nft::removal(&id)
+             Entries that are there end with their timeouts. {}.",
+            nft::removal(&[&id, &format!("{id}-local")])
         ),
         commands: commands(&id, service, servers),
         until: "The service moves to another address, or its packets are to be translated."

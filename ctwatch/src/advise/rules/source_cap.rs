@@ -104,7 +104,7 @@ fn advice(case: &Case, sources: usize, p99: u64, cap: u64) -> Advice {
              'accept' before these. The cap does not help while the table is full, as an entry is asked for before these \
              rules are reached, and it counts what is forwarded only. Beyond 65535 sources at once further ones are not \
              capped. {}.",
-            nft::removal(CHAIN)
+            nft::removal(&[CHAIN])
         ),
         commands: vec![
             nft::table(),
