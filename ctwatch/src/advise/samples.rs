@@ -50,6 +50,12 @@ pub(crate) fn census(entries: u64, evictable: u64) -> CensusNow {
     CensusNow { age_s: 0.5, census: Arc::new(census) }
 }
 
+/// A source of UDP, with all that the totals of the snapshot say.
+pub(crate) fn one_source(snapshot: &Snapshot) -> Vec<SourceNumbers> {
+    let key = Some(crate::model::source::key(1, [10, 0, 1, 2].into(), 17));
+    vec![SourceNumbers { key, entries: Some(snapshot.table.entries), ..snapshot.totals }]
+}
+
 /// A kernel as it comes, with 65 536 entries and as many buckets.
 pub(crate) fn settings() -> Settings {
     let mut values: BTreeMap<String, i64> = TIMEOUTS
