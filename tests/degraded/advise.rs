@@ -49,7 +49,11 @@ fn a_flood_has_advice_and_status_three() {
 fn the_text_fits_a_small_terminal_and_says_the_cause_first() {
     let Some(gateway) = flooded() else { return };
     let output = advise(&gateway, &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    // The commands are of no use anywhere else.
+    let shell = format!("nsenter --net={}", gateway.gateway().path().display());
+    assert!(said.contains(&shell), "{said}");
     let text = String::from_utf8(output.stdout).unwrap();
     let cause = text.find("CAUSE: spoofed_flood").unwrap();
     let first = text.find("1. protect-198.51.100.7-53").unwrap();
