@@ -60,7 +60,7 @@ fn the_text_fits_a_small_terminal_and_says_the_cause_first() {
     let refused = text.find("NOT ADVISED").unwrap();
     assert!(cause < first && first < refused, "{text}");
     let is_command = |line: &str| {
-        ["nft", "sysctl", "conntrack"]
+        ["nft", "sysctl", "conntrack", "#"]
             .iter()
             .any(|program| line.get(12..).is_some_and(|rest| rest.starts_with(program)))
     };

@@ -66,6 +66,8 @@ fn advice(case: &Case, flood: &Flood) -> Advice {
         .collect();
     let from = if prefixes.is_empty() { "all over".to_owned() } else { prefixes.join(", ") };
     let refused = case.totals().refused;
+    let mut chains = vec![target.chain.as_str()];
+    chains.extend(defence.further_chain.as_deref());
     Advice {
         id,
         rule: ID,
@@ -97,12 +99,8 @@ fn advice(case: &Case, flood: &Flood) -> Advice {
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
-        risk: {
-            let mut chains = vec![target.chain.as_str()];
-            chains.extend(defence.further_chain.as_deref());
-            format!("{} {}.", defence.risk, nft::removal(&chains))
-        },
-        commands: [target.opening(), defence.commands].concat(),
+        risk: defence.risk,
+        commands: [target.opening(), defence.commands, vec![nft::undo(&chains)]].concat(),
         until: format!(
             "The flood to {} is over: 'ctwatch watch' has no FLOOD line for it any more.",
             target.name
