@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
+use ctwatch_lab::service::TcpListener;
 use ctwatch_lab::{FlowPlan, Gateway, counters, skip};
 use serde_json::Value;
 
@@ -73,12 +74,15 @@ fn the_text_fits_a_small_terminal_and_says_the_cause_first() {
 #[test]
 fn where_nothing_is_wrong_the_status_is_fine() {
     let Some(gateway) = gateway() else { return };
-    FlowPlan::udp(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
+    // Connections that are in use, of which no timeout is unusual.
+    let _listener = TcpListener::start(gateway.server(), 8080).unwrap();
+    let open = FlowPlan::tcp_handshake(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, 100);
     let output = advise(&gateway, &["--json", "--check"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&line["cause"], items(&line, "advice").count()), (&"none".into(), 0), "{line}");
+    drop(open);
 }
 
 /// A gateway of which made-up sources have taken a part; `None`, said as a skip, where that would take too many.
