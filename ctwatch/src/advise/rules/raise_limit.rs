@@ -98,7 +98,7 @@ fn why_useless(cause: Cause) -> Option<&'static str> {
             "whoever fills this table would fill a larger one as well: stop or cap the source, its neighbours need no more room"
         }
         Cause::SpoofedFlood => {
-            "made-up addresses are endless, and a larger table fills with them as well: filter the flood before connections \
+            "there is no end of made-up addresses, and a larger table fills with them as well: filter the flood before connections \
              are tracked"
         }
         Cause::SnatPorts => {
