@@ -200,6 +200,38 @@ fn what_if_ctnetlink_is_not_loaded_nothing_ends_and_no_module_is_loaded() {
     assert_eq!(counters::entries(gateway.gateway()).unwrap(), 10);
 }
 
+#[test]
+fn what_if_a_rule_has_a_timeout_of_its_own_or_an_rfc_forbids_it_nothing_ends() {
+    let Some(gateway) = gateway() else { return };
+    let namespace = namespace(&gateway);
+    FlowPlan::udp(ip("10.0.1.2"), 10).send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, 10);
+    let before = settings::read_in(&namespace).unwrap();
+    let plan = PurgePlan::new(&before, [(by_name("udp_timeout").unwrap(), 1)]);
+    // Other objects than timeouts do no harm.
+    gateway.add_rules("table inet other {\n counter packets { }\n}\n").unwrap();
+    assert!(IdleEntries::list(&namespace, &plan, 100).is_ok());
+    gateway
+        .add_rules(
+            "table inet short {\n ct timeout short {\n protocol udp;\n policy = { unreplied : 5, replied : 5 }\n }\n}\n",
+        )
+        .unwrap();
+    let error = IdleEntries::list(&namespace, &plan, 100).unwrap_err();
+    assert!(matches!(error, PurgeError::OtherTimeouts(1)), "{error}");
+    let name = gateway.gateway().name();
+    let run = |question: &str| {
+        let arguments = ["advise", "--json", "--netns", name, "--what-if", question];
+        ctwatch_lab::Ctwatch::run(&ctwatch(), &arguments, wait::PATIENCE).unwrap()
+    };
+    let told = run("udp_timeout=1");
+    assert_eq!(told.status.code(), Some(0), "{}", told.stderr);
+    assert!(told.stderr.contains("rules have 1 timeouts of their own"), "{}", told.stderr);
+    let refused = run("tcp_timeout_established=7439");
+    assert_eq!((refused.status.code(), refused.lines.len()), (Some(2), 0), "{}", refused.stderr);
+    assert!(refused.stderr.contains("RFC 5382 REQ-5"), "{}", refused.stderr);
+    assert_eq!(counters::entries(gateway.gateway()).unwrap(), 10);
+}
+
 fn wait_for_entries(gateway: &Gateway, count: u64) {
     wait::until(wait::PATIENCE, &format!("{count} entries"), || {
         Ok((counters::entries(gateway.gateway())? == count).then_some(()))

@@ -2,6 +2,7 @@
 
 mod advise;
 mod census;
+pub mod what_if;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -204,7 +205,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::audit::{Identity, Sides},
+        advise::what_if::{Answer, WhatIf},
+        model::{
+            audit::{Identity, Sides},
+            moment::Moment,
+        },
         output::{self, json, sample},
     };
 
@@ -247,6 +252,15 @@ mod tests {
             Identity { id: "held", what: "", sides: Ok(Sides { left: 1, right: 1, note: None }) };
         let line = output::audit::json(&sample::snapshot(), &[identity]);
         assert_keys(&audit(), &serde_json::from_str(&line).unwrap(), "audit");
+        let answer = Answer {
+            question: "udp_timeout=10".parse().unwrap(),
+            from_s: 30,
+            what_if: WhatIf { entries: 3, ends: 2, undecided: 1 },
+            losers: vec![("10.0.1.2".parse().unwrap(), 2)],
+        };
+        let at = Moment { monotonic_ns: 0, wall_ns: 0 };
+        let line = output::what_if::json(at, 1, 3, std::slice::from_ref(&answer));
+        assert_keys(&what_if::line(), &serde_json::from_str(&line).unwrap(), "what-if");
         let mut diagnosis = output::advice::sample::diagnosis();
         // First the one that has everything in it.
         diagnosis.advice.reverse();
@@ -258,7 +272,7 @@ mod tests {
     fn the_schemas_in_docs_are_current() {
         let schemas =
             [("watch", watch()), ("events", events()), ("audit", audit()), ("advise", advise())];
-        for (name, schema) in schemas {
+        for (name, schema) in schemas.into_iter().chain([("what-if", what_if::line())]) {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));
             let current = format!("{schema:#}\n");
