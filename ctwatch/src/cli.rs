@@ -1,6 +1,8 @@
 //! The command line, and nothing else.
 
 mod advice;
+mod change;
+mod doctor;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -8,6 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::change::{
+    ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
+    WatchdogArguments,
+};
+pub use self::doctor::DoctorArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -71,6 +78,46 @@ Examples:
   ctwatch advise --what-if tcp_timeout_close_wait=60
                                              what would end now under that timeout")]
     Advise(AdviseArguments),
+    /// Examine everything about conntrack at once, in plain sentences; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch doctor                             look for two seconds, then tell what was found
+  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
+  ctwatch doctor --for 30s                   look for longer
+
+It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
+tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
+'ctwatch advise --check'.")]
+    Doctor(DoctorArguments),
+    /// Follow advice: show the plan, or carry out the one shown last
+    #[command(after_help = "\
+Examples:
+  ctwatch apply                              look, and show what would be changed; changes nothing
+  ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
+  ctwatch apply shorten-udp-timeout --yes    follow this advice too
+  ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
+
+Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
+    Apply(ApplyArguments),
+    /// Say that all is well after apply --confirm-within; make changes outlast a restart
+    #[command(after_help = "\
+Examples:
+  ctwatch confirm                            keep the latest changes
+  ctwatch confirm --persist                  and write the files that make them again when the machine starts
+  ctwatch confirm --persist 3                the files for change set 3, also days later")]
+    Confirm(ConfirmArguments),
+    /// Undo changes: values and files are what they were before
+    #[command(after_help = "\
+Examples:
+  ctwatch rollback                           undo the latest changes, also after a crash
+  ctwatch rollback 3                         undo change set 3
+  ctwatch rollback --force                   also where somebody else has changed a value since")]
+    Rollback(RollbackArguments),
+    /// List what was changed, when, why, and what became of it
+    Changes(ChangesArguments),
+    /// Undo a change set unless it is confirmed in time
+    #[command(hide = true)]
+    Watchdog(WatchdogArguments),
 }
 
 /// Arguments of `watch`.

@@ -2,9 +2,15 @@
 //! as root, in network namespaces of their own; each test says why where it cannot run.
 
 #[cfg(test)]
+mod advice_commands;
+#[cfg(test)]
+mod advise;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod census;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod dumps;
 #[cfg(test)]

@@ -2,7 +2,15 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod advise_block_source;
+#[cfg(test)]
 mod all_namespaces;
+#[cfg(test)]
+mod apply_killed;
+#[cfg(test)]
+mod apply_refused;
+#[cfg(test)]
+mod apply_watched;
 #[cfg(test)]
 mod audited;
 #[cfg(test)]
@@ -10,7 +18,11 @@ mod baseline;
 #[cfg(test)]
 mod census;
 #[cfg(test)]
+mod changed;
+#[cfg(test)]
 mod degraded_refusals;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod ends;
 #[cfg(test)]

@@ -209,7 +209,7 @@ fn what_if_a_rule_has_a_timeout_of_its_own_or_an_rfc_forbids_it_nothing_ends() {
     let before = settings::read_in(&namespace).unwrap();
     let plan = PurgePlan::new(&before, [(by_name("udp_timeout").unwrap(), 1)]);
     // Other objects than timeouts do no harm.
-    gateway.add_rules("table inet other {\n counter packets { }\n}\n").unwrap();
+    gateway.add_rules("table inet other {\n counter seen { }\n}\n").unwrap();
     assert!(IdleEntries::list(&namespace, &plan, 100).is_ok());
     gateway
         .add_rules(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    expectations, extension_memory, firewall, kernel_log, legacy_names, machine_memory,
+    addresses, expectations, extension_memory, firewall, kernel_log, legacy_names, machine_memory,
     module_users,
     namespace::{NamespaceTarget, NetworkNamespace},
     namespace_list::tracking_namespaces,
@@ -28,7 +28,9 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     let mut users = firewall.users;
     users.append(&mut services.users);
     let surroundings = surroundings::read_in(namespace);
-    let (persistence, mut writers) = files();
+    // The files are those of the first namespace: elsewhere the values in force say nothing of them.
+    let is_initial = surroundings.is_initial_namespace == Some(true);
+    let (persistence, mut writers) = files(is_initial.then_some(settings));
     writers.append(&mut services.writers);
     let mut memory = memory();
     extension_memory::add_to(&mut memory, namespace, settings, firewall.translates_sources);
@@ -46,6 +48,7 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         may_change_machine: surroundings::may_change_machine(&surroundings),
         namespaces: namespaces(),
         translates_sources: firewall.translates_sources,
+        addresses: addresses::read_in(namespace),
         expectations: expectations::count_in(namespace),
         writers,
         persistence,
@@ -64,10 +67,10 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
 }
 
 /// What the files that are read when the machine starts say, and those of them that set a value.
-fn files() -> (Persistence, Vec<Writer>) {
+fn files(settings: Option<&Settings>) -> (Persistence, Vec<Writer>) {
     let root = Path::new("/");
     let files = persistence::files(root);
-    let found = Persistence::of(&files, &persistence::machine(root, None));
+    let found = Persistence::of(&files, &persistence::machine(root, settings));
     let writers = persistence::writers(&files, &found);
     (found, writers)
 }

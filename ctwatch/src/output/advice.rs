@@ -23,6 +23,7 @@ pub fn json(case: &Case, diagnosis: &Diagnosis) -> String {
         "netns": case.last.netns,
         "netns_name": case.last.netns_name.as_deref(),
         "looked_s": number(case.seconds),
+        "degraded": case.last.mode.degraded,
         "cause": finding.cause.name(),
         "explanation": finding.explanation,
         "evidence": evidence(&finding.evidence),
@@ -64,7 +65,8 @@ fn expected(expected: &Expected) -> Value {
     })
 }
 
-fn evidence(data: &[Datum]) -> Value {
+/// Each number by its name, with where it comes from.
+pub(super) fn evidence(data: &[Datum]) -> Value {
     let data = data.iter().map(|datum| {
         let value = match &datum.amount {
             Amount::Count(count) => Value::from(*count),

@@ -2,13 +2,16 @@
 
 mod advise;
 mod census;
-pub mod what_if;
+mod doctor;
+mod what_if;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::fields::{self, Field};
 
 pub use advise::advise;
+pub use doctor::doctor;
+pub use what_if::what_if;
 
 /// The schema of one line of `watch --json`.
 pub fn watch() -> Json {
@@ -260,19 +263,27 @@ mod tests {
         };
         let at = Moment { monotonic_ns: 0, wall_ns: 0 };
         let line = output::what_if::json(at, 1, 3, std::slice::from_ref(&answer));
-        assert_keys(&what_if::line(), &serde_json::from_str(&line).unwrap(), "what-if");
+        assert_keys(&what_if(), &serde_json::from_str(&line).unwrap(), "what-if");
         let mut diagnosis = output::advice::sample::diagnosis();
         // First the one that has everything in it.
         diagnosis.advice.reverse();
         let line = output::advice::json(&output::advice::sample::case(), &diagnosis);
         assert_keys(&advise(), &serde_json::from_str(&line).unwrap(), "advise");
+        let line = output::doctor::json(&output::doctor::sample::report());
+        assert_keys(&doctor(), &serde_json::from_str(&line).unwrap(), "doctor");
     }
 
     #[test]
     fn the_schemas_in_docs_are_current() {
-        let schemas =
-            [("watch", watch()), ("events", events()), ("audit", audit()), ("advise", advise())];
-        for (name, schema) in schemas.into_iter().chain([("what-if", what_if::line())]) {
+        let schemas = [
+            ("watch", watch()),
+            ("events", events()),
+            ("audit", audit()),
+            ("advise", advise()),
+            ("doctor", doctor()),
+            ("what-if", what_if()),
+        ];
+        for (name, schema) in schemas {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));
             let current = format!("{schema:#}\n");

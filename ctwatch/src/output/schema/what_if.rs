@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{common, object, schema, text};
 
 /// The schema of the one line of `advise --what-if --json`.
-pub fn line() -> Json {
+pub fn what_if() -> Json {
     let count =
         |description: &str| json!({"type": "integer", "minimum": 0, "description": description});
     let mut line = common(
