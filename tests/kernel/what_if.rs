@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use ctwatch::advise::timeouts::{TIMEOUTS, by_name};
 use ctwatch::change::purge::{IdleEntries, PurgeError, PurgePlan, PurgeReport};
 use ctwatch::host::settings;
+use ctwatch_lab::counters::GlobalSetting;
 use ctwatch_lab::{FlowPlan, Gateway, counters, table, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::changed::{Scene, said};
 use crate::idle_entries::{NEW_S, OLD_S, World, conntrack, namespace};
 use crate::observed::{ctwatch, gateway, ip};
 use crate::without_ctnetlink::Unloaded;
@@ -146,6 +148,56 @@ fn by_kind(gateway: &Gateway) -> BTreeMap<(String, String, bool, bool), u64> {
         *kinds.entry(kind).or_default() += 1;
     }
     kinds
+}
+
+/// As an operator does it: advice, a plan, and the plan carried out.
+#[test]
+fn what_if_advise_foretells_what_apply_purge_ends() {
+    let Some(scene) = Scene::set() else { return };
+    let world = World::new(&scene.gateway);
+    world.fill_established();
+    let entries = || counters::entries(scene.gateway.gateway()).unwrap();
+    assert_eq!(entries(), 15);
+    let _limit = GlobalSetting::limit(20).unwrap();
+    let id = "shorten-tcp-timeout-established";
+    let look = ["--for", "2s", "--netns", scene.name()];
+    let advised = scene.run(&[&["advise", "--json"], look.as_slice()].concat()).fine();
+    let json: Value = serde_json::from_str(&advised.stdout).unwrap();
+    let advice = json["advice"].as_array().unwrap();
+    let advice = advice.iter().find(|advice| advice["id"] == id);
+    let advice = advice.unwrap_or_else(|| panic!("no {id} in {json}"));
+    assert_eq!(
+        (&advice["expected"]["entries_freed"], &advice["changes"][0]["to"], &advice["unasked"]),
+        (&json!(7), &json!("86400"), &json!(false)),
+        "{advice}"
+    );
+
+    let established = || {
+        let settings = settings::read_in(&world.namespace).unwrap();
+        settings.timeout_s("tcp_timeout_established")
+    };
+    let plan = [&["apply"], look.as_slice()].concat();
+    let carry_out = ["apply", id, "--yes", "--no-look-after", "--netns", scene.name()];
+    let purge = [carry_out.as_slice(), &["--purge"]].concat();
+    // A timeout alone ends nothing. Taken back, it was lower until lately, and who has little left may have got it then.
+    let planned = scene.run(&plan).fine();
+    assert!(planned.stdout.contains(id), "{planned:?}");
+    scene.run(&carry_out).fine();
+    assert_eq!((established(), entries()), (Some(86_400), 15));
+    scene.run(&["rollback"]).fine();
+    scene.run(&plan).fine();
+    scene.run(&purge).refused(1, "was lower than the 432000 s that it is");
+    assert_eq!((established(), entries()), (Some(432_000), 15));
+
+    // For somebody who has changed nothing before, as it is done once.
+    let elsewhere = scene.state.with_file_name("other");
+    let run = |arguments: &[&str]| {
+        said(scene.command(arguments).env("CTWATCH_STATE_DIR", &elsewhere).output().unwrap())
+    };
+    run(&plan).fine();
+    let done = run(&purge).fine();
+    assert!(done.stdout.contains("7 of 7 idle entries ended"), "{done:?}");
+    assert_eq!((established(), entries()), (Some(86_400), 8));
 }
 
 #[test]
