@@ -7,6 +7,7 @@ use crate::{
     change::{
         apply::{ApplyError, apply, because, check_from},
         guard::{Objection, Surroundings, objections},
+        held::lower_lately,
         knob::by_key,
         ledger::ChangeSet,
         machine::Machine,
@@ -70,6 +71,18 @@ pub(super) fn carry_out(
     let objections = objections(&choice.changes, &surroundings, &bounds);
     if !objections.is_empty() {
         return Err(objected(&objections).into());
+    }
+    if arguments.purge {
+        let (ledger, netns) = (locked.journal.ledger(), place.netns);
+        let lately = lower_lately(ledger, netns, &locked.boot, &choice.changes, clock::wall_ms());
+        if let Some((change, since_s)) = lately {
+            return Err(failed(format!(
+                "nothing was changed: until {since_s} s ago {} was lower than the {} s that it is, and entries from then seem to be \
+                 idle while they are in use: leave out --purge, or wait until that is {} s ago",
+                change.key, change.from, change.to
+            ))
+            .into());
+        }
     }
     let idle = arguments.purge.then(|| idle(namespace, choice, arguments.purge_max)).transpose()?;
     let set = locked.journal.ledger().next_id();
