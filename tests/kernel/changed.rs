@@ -77,6 +77,11 @@ impl Scene {
 
     /// Remembers a plan as `ctwatch apply` does: from [`BEFORE`] to [`AFTER`].
     pub(crate) fn remember_plan(&self) {
+        self.remember_plan_to(AFTER);
+    }
+
+    /// Remembers a plan from [`BEFORE`] to these values.
+    pub(crate) fn remember_plan_to(&self, after: Values) {
         let change = |key: &str, from: u64, to: u64| json!({"key": key, "from": from, "to": to});
         let advice = |id: &str, is_unasked: bool, changes: Vec<Value>| {
             json!({
@@ -96,10 +101,10 @@ impl Scene {
             },
             "entry_bytes": 256,
             "advice": [
-                advice("raise-limit", true, vec![change("net.netfilter.nf_conntrack_max", BEFORE.limit, AFTER.limit)]),
-                advice("set-buckets", true, vec![change("nf_conntrack.hashsize", BEFORE.buckets, AFTER.buckets)]),
+                advice("raise-limit", true, vec![change("net.netfilter.nf_conntrack_max", BEFORE.limit, after.limit)]),
+                advice("set-buckets", true, vec![change("nf_conntrack.hashsize", BEFORE.buckets, after.buckets)]),
                 advice("udp", false, vec![change(
-                    "net.netfilter.nf_conntrack_udp_timeout", BEFORE.udp_timeout_s, AFTER.udp_timeout_s,
+                    "net.netfilter.nf_conntrack_udp_timeout", BEFORE.udp_timeout_s, after.udp_timeout_s,
                 )]),
             ],
         });

@@ -6,7 +6,11 @@ mod advise_block_source;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod apply_effect;
+#[cfg(test)]
 mod apply_killed;
+#[cfg(test)]
+mod apply_purge;
 #[cfg(test)]
 mod apply_refused;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,8 @@ use rustix::{
 
 /// Where it is unless told otherwise.
 const DIRECTORY: &str = "/var/lib/ctwatch";
+/// Who has a lock on what (proc_locks(5)).
+const LOCKS: &str = "/proc/locks";
 /// The environment variable that tells otherwise.
 pub const DIRECTORY_VARIABLE: &str = "CTWATCH_STATE_DIR";
 
@@ -63,7 +65,7 @@ pub struct State {
 /// That nobody else changes anything, until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _directory: File,
 }
 
 impl State {
@@ -128,32 +130,26 @@ impl State {
         why.map_or(Ok(()), |why| Err(StateError::NotOurs { path: self.path.clone(), why }))
     }
 
-    /// Takes the lock, for this process.
+    /// Takes the lock, for this process. It is on the directory itself, so that neither a full disk nor a read-only one keeps
+    /// anybody from undoing.
     ///
     /// # Errors
     ///
     /// [`StateError::Locked`] if somebody else has it.
     pub fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.path.join("lock");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|source| self.error(&path, source))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+        let failed = |source| self.error(&self.path, source);
+        let directory = File::open(&self.path).map_err(failed)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _directory: directory }),
             Err(Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let known = file.read_to_string(&mut holder).is_ok_and(|bytes| bytes > 0);
-                let holder = if known { holder.trim().to_owned() } else { "unknown".to_owned() };
-                return Err(StateError::Locked { holder });
+                let inode = directory.metadata().map_err(failed)?.ino();
+                let locks = fs::read_to_string(LOCKS).unwrap_or_default();
+                let holder = holder(&locks, inode);
+                let holder = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                Err(StateError::Locked { holder })
             }
-            Err(errno) => return Err(self.error(&path, errno.into())),
+            Err(errno) => Err(failed(errno.into())),
         }
-        // Only for the sentence; a full disk must not keep anybody from undoing.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
     }
 
     fn error(&self, path: &Path, source: io::Error) -> StateError {
@@ -162,6 +158,17 @@ impl State {
             _ => StateError::Io { path: path.to_owned(), source },
         }
     }
+}
+
+/// The process that has a lock on a file of that number, by the text of `/proc/locks`: number, kind, mode, access, process,
+/// device and number of the file as in `fd:00:1234`.
+fn holder(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (kind, pid, file) = (words.nth(1)?, words.nth(2)?, words.next()?);
+        let is_it = kind == "FLOCK" && file.rsplit(':').next()?.parse() == Ok(inode);
+        is_it.then(|| pid.parse().ok()).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -194,5 +201,13 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(State::at(Some(&file)).check().is_err());
         State::at(Some(&directory.path().join("none"))).check().unwrap();
+    }
+
+    #[test]
+    fn who_has_the_lock_is_in_the_kernels_list() {
+        let locks = "1: POSIX  ADVISORY  WRITE 708 08:01:17 0 EOF\n1: -> FLOCK  ADVISORY WRITE 9 08:01:17\n\
+                     2: FLOCK  ADVISORY  WRITE 709 08:01:17 0 EOF\nnonsense\n";
+        assert_eq!(holder(locks, 17), Some(709));
+        assert_eq!(holder(locks, 1), None);
     }
 }

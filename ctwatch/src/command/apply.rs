@@ -97,7 +97,11 @@ pub async fn run(arguments: &ApplyArguments) -> Result<(), CommandError> {
     }
     if let Some(idle) = idle {
         let report = idle.end(&namespace);
-        let report = report.map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+        let report = report.map_err(|error| {
+            let error = anyhow::Error::new(error)
+                .context("the changes are in force, but not all idle entries were ended");
+            CommandError::Failed(error)
+        })?;
         look::print(output::purged(&report)).await?;
     }
     if arguments.no_look_after {

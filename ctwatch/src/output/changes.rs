@@ -143,3 +143,26 @@ fn hint(entry: &Entry) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod sample;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_with_what_became_of_each_value() {
+        let text = text(&[sample::entry()]);
+        for line in [
+            "3. 2023-11-14T22:13:20.000Z  partly overwritten by somebody else since",
+            "   growth: raise-limit, in network namespace gateway",
+            "   net.netfilter.nf_conntrack_max: 65536 -> 131072, overwritten by somebody else: 9000",
+            "   /etc/sysctl.d/90-ctwatch.conf: in force",
+            "   refused share         7.50 %      0.00 %           -",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
+        }
+        assert_eq!(super::text(&[]), "nothing was ever changed\n");
+    }
+}

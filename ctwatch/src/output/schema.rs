@@ -2,6 +2,7 @@
 
 mod advise;
 mod census;
+mod changes;
 mod doctor;
 mod what_if;
 
@@ -10,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::model::fields::{self, Field};
 
 pub use advise::advise;
+pub use changes::changes;
 pub use doctor::doctor;
 pub use what_if::what_if;
 
@@ -271,6 +273,8 @@ mod tests {
         assert_keys(&advise(), &serde_json::from_str(&line).unwrap(), "advise");
         let line = output::doctor::json(&output::doctor::sample::report());
         assert_keys(&doctor(), &serde_json::from_str(&line).unwrap(), "doctor");
+        let line = output::changes::json(0, &[output::changes::sample::entry()]);
+        assert_keys(&changes(), &serde_json::from_str(&line).unwrap(), "changes");
     }
 
     #[test]
@@ -282,6 +286,7 @@ mod tests {
             ("advise", advise()),
             ("doctor", doctor()),
             ("what-if", what_if()),
+            ("changes", changes()),
         ];
         for (name, schema) in schemas {
             let path =
