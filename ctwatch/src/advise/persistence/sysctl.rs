@@ -12,7 +12,7 @@ use crate::advise::{
 
 /// Another name of the limit, in the initial namespace only.
 pub const LIMIT_ALIAS: &str = "net.nf_conntrack_max";
-/// Names of before Linux 2.6.29; kernels from 4.10 on have none of them (`CONFIG_NF_CONNTRACK_PROC_COMPAT` is gone).
+/// Names of early Linux 2.6, kept for a while (`CONFIG_NF_CONNTRACK_PROC_COMPAT`); kernels from 5.4 on have none of them.
 pub const LEGACY: [&str; 2] = ["net.ipv4.netfilter.ip_conntrack_", "net.ipv4.ip_conntrack_"];
 
 /// A line that sets a sysctl of conntrack's.
