@@ -34,7 +34,7 @@ const LEFT: [&str; 14] = [
     "  -net.nf_conntrack_max ",
     "net.netfilter.nf_conntrack_udp_timeout\t",
     "-net.netfilter.nf_conntrack_udp_timeout",
-    "/net/netfilter/nf_conntrack_icmp_timeout",
+    "net/netfilter/nf_conntrack_icmp_timeout",
     "net.netfilter.nf_conntrack_*_timeout",
     "net.netfilter.nf_conntrack_[gi]*_timeout",
     "net.netfilter.nf_conntrack_ud?_timeout",
@@ -102,6 +102,8 @@ fn reboot_1_files_are_read_as_systemd_and_procps_read_them() {
     for set in 0..SETS {
         write_files(&mut Numbers(set));
         let files = persistence::files(Path::new("/"));
+        let settings: Vec<_> =
+            files.by_path.iter().filter(|(path, _)| path.contains("sysctl")).collect();
         for setter in [Setter::Systemd, Setter::Procps] {
             for (key, before) in BEFORE {
                 fs::write(path_of(key), before).unwrap();
@@ -117,7 +119,7 @@ fn reboot_1_files_are_read_as_systemd_and_procps_read_them() {
                 assert_eq!(
                     found.trim(),
                     expected,
-                    "set {set}, {setter:?}, {key}: {after:?} {files:#?}"
+                    "set {set}, {setter:?}, {key}: {after:?}; {settings:#?}"
                 );
                 *set_by_files.entry((key, setter)).or_insert(0) += u32::from(after.is_some());
             }
