@@ -67,7 +67,9 @@ as they can have been.")]
 Examples:
   ctwatch advise                             look for ten seconds, then advise
   ctwatch advise --json --netns gateway      one JSON object, of a network namespace
-  ctwatch advise --check                     for monitoring: status 3 if there is advice")]
+  ctwatch advise --check                     for monitoring: status 3 if there is advice
+  ctwatch advise --what-if tcp_timeout_close_wait=60
+                                             what would end now under that timeout")]
     Advise(AdviseArguments),
 }
 

@@ -68,4 +68,6 @@ mod unloaded;
 #[cfg(test)]
 mod verifier;
 #[cfg(test)]
+mod what_if;
+#[cfg(test)]
 mod without_ctnetlink;

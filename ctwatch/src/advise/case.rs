@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{facts::Facts, settings::Settings};
+use super::{
+    facts::Facts,
+    settings::Settings,
+    sizing::chains::{self, Insertions},
+};
 use crate::model::snapshot::{KernelStatistics, Snapshot, SourceNumbers};
 
 /// All that is known. The counters of a snapshot begin at 0 when the look begins, so those of the last one are those of
@@ -63,5 +67,20 @@ impl Case {
     pub fn evictable(&self) -> Option<u64> {
         let census = &self.last.census.as_ref()?.census;
         Some(census.entries.saturating_sub(census.assured))
+    }
+
+    /// Insertions over the look, and the load of the hash table meanwhile.
+    pub fn insertions(&self) -> Insertions {
+        let totals = self.totals();
+        let buckets = self.settings.buckets().or(self.last.table.buckets).unwrap_or(0);
+        let load_of = |entries| chains::load(entries, buckets);
+        // Halfway between its beginning and its end.
+        let grown = self.entries().saturating_sub(self.first.table.entries) / 2;
+        Insertions {
+            load: load_of(self.entries_of_machine().saturating_sub(grown)),
+            tried: totals.confirmed.or(totals.new).unwrap_or(0)
+                + self.kernel().insert_failed.unwrap_or(0),
+            too_long: self.kernel().chaintoolong,
+        }
     }
 }

@@ -9,13 +9,19 @@ pub mod bounds;
 pub mod case;
 pub mod cause;
 pub mod facts;
+pub mod holders;
 pub mod persistence;
+pub mod pressure;
 pub mod rules;
 pub mod settings;
 pub mod sizing;
 pub mod timeouts;
 pub mod verdict;
 pub mod what_if;
+pub mod wording;
+
+#[cfg(test)]
+pub(crate) mod samples;
 
 use advice::Advice;
 use bounds::Bounds;

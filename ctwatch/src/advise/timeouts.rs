@@ -1,5 +1,6 @@
 //! The timeouts, by the kernel's names: what they are unless set, and how low they may go.
 
+use super::bounds::Bounds;
 use crate::model::census::{remaining::Kind, state::State};
 
 /// A timeout that an entry is given by its protocol and state.
@@ -17,6 +18,20 @@ pub struct Timeout {
     pub sensible_s: u32,
     /// Who suffers when it is too short.
     pub risk: &'static str,
+}
+
+impl Timeout {
+    /// The least that the RFCs allow here, in seconds; `None` where they allow anything. A machine of which it is not known
+    /// whether it translates sources is taken for a NAT.
+    pub fn rfc_floor_s(&self, translates_sources: Option<bool>, bounds: &Bounds) -> Option<u32> {
+        let is_bound = translates_sources != Some(false) && !bounds.allow_below_rfc;
+        self.nat_floor_s.filter(|_| is_bound)
+    }
+
+    /// The least that is advised here, in seconds.
+    pub fn least_advised_s(&self, translates_sources: Option<bool>, bounds: &Bounds) -> u32 {
+        self.sensible_s.max(self.rfc_floor_s(translates_sources, bounds).unwrap_or(0))
+    }
 }
 
 /// All timeouts that are advised on, by protocol.

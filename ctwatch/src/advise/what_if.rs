@@ -12,15 +12,20 @@
 //! then also such an entry has been idle for longer than that. And an entry for which a rule has a timeout of its own
 //! (nft `ct timeout`, iptables `CT --timeout`) seems idle if that is shorter.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, str::FromStr};
 
 use super::{
     settings::{PREFIX, Settings},
     timeouts::{self, Timeout, by_name},
 };
-use crate::model::census::{
-    Census,
-    remaining::{Kind, RemainingOfKind},
+use crate::model::{
+    census::{
+        Census,
+        bounded::Bounded,
+        entry::WalkedEntry,
+        remaining::{Kind, RemainingOfKind},
+    },
+    source,
 };
 
 /// Seconds of a day, which turns entries that are not held into entry-seconds a day.
@@ -30,6 +35,11 @@ const DAY_S: u64 = 86_400;
 const TCP_FROM_FLOW_TABLE_S: u32 = 120;
 /// The same of UDP.
 const UDP_FROM_FLOW_TABLE_S: u32 = 30;
+
+/// A kernel of 1000 ticks a second keeps no longer ones (`proc_dointvec_jiffies` refuses what does not fit in an `int`).
+const SECONDS_MAX: u32 = 2_147_483;
+/// Sources that are counted, in 4 MB.
+const LOSERS_MAX: usize = 65_536;
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +168,85 @@ pub fn with_timeout(settings: &Settings, timeout: &Timeout, seconds: u32) -> Set
     let mut settings = settings.clone();
     settings.values.insert(format!("{PREFIX}{}", timeout.name), seconds.into());
     settings
+}
+
+/// A timeout, and what it might be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Question {
+    /// Which.
+    pub timeout: &'static Timeout,
+    /// To how many seconds it would be set.
+    pub seconds: u32,
+}
+
+impl FromStr for Question {
+    type Err = String;
+
+    /// `tcp_timeout_close_wait=60`, or with the kernel's whole name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, seconds) = text
+            .split_once('=')
+            .ok_or("a timeout and a number of seconds, as in tcp_timeout_close_wait=60")?;
+        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        let timeout = by_name(name).ok_or_else(|| {
+            let names: Vec<&str> = timeouts::TIMEOUTS.iter().map(|timeout| timeout.name).collect();
+            format!("there is no timeout '{name}': there are {}", names.join(", "))
+        })?;
+        let seconds = seconds.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
+        let seconds = seconds.ok_or("a timeout is a number of seconds from 1 to 2147483")?;
+        Ok(Self { timeout, seconds })
+    }
+}
+
+/// What is said to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What was asked.
+    pub question: Question,
+    /// What the timeout is, in seconds.
+    pub from_s: u32,
+    /// What would become of the table.
+    pub what_if: WhatIf,
+    /// The sources that would lose most, and how many entries each.
+    pub losers: Vec<(IpAddr, u64)>,
+}
+
+/// Whose entries would end, asked entry by entry of a walk.
+#[derive(Debug)]
+pub struct Losers {
+    outlooks: Outlooks,
+    entries: Bounded<IpAddr, u64>,
+}
+
+impl Losers {
+    /// Under a change from `before` to `after`.
+    pub fn new(before: &Settings, after: &Settings) -> Self {
+        Self { outlooks: Outlooks::new(before, after), entries: Bounded::new(LOSERS_MAX) }
+    }
+
+    /// Takes in an entry.
+    pub fn add(&mut self, entry: &WalkedEntry) {
+        let source = &entry.flow.source;
+        let kind = Kind::of(source.protocol, entry.state, entry.assured, entry.unreplied);
+        let outlook = kind.and_then(|kind| self.outlooks.of(kind));
+        let fate = outlook.zip(entry.remaining_s).map(|(outlook, left)| outlook.fate(left));
+        if fate == Some(Fate::Ends)
+            && let Some(address) = source::address(source.family, &source.address)
+            && let Some(entries) = self.entries.of(address)
+        {
+            *entries += 1;
+        }
+    }
+
+    /// The `listed_max` sources that lose most, the most first. One that has a share of what ends is among them, see
+    /// [`Bounded`].
+    pub fn most(&self, listed_max: usize) -> Vec<(IpAddr, u64)> {
+        let mut most: Vec<(IpAddr, u64)> =
+            self.entries.iter().map(|(source, entries)| (*source, *entries)).collect();
+        most.sort_unstable_by_key(|(source, entries)| (Reverse(*entries), *source));
+        most.truncate(listed_max);
+        most
+    }
 }
 
 /// What a change of timeouts would do to the table as it was walked.

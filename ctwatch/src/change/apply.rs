@@ -8,7 +8,7 @@ use super::{
     knob::{Knob, by_key},
     record::{Began, PlannedChange, Record, SetId, UndoneBy},
     system::System,
-    undo::{Foreign, Undone, undo},
+    undo::{Foreign, Undoing, Undone, undo},
 };
 
 /// Why a change set was not carried out.
@@ -103,6 +103,7 @@ pub fn apply(
 ) -> Result<(), ApplyError> {
     check_from(&began.changes, system)?;
     let (id, changes, at_ms) = (began.set, began.changes.clone(), began.at_ms);
+    let boot = began.place.boot.clone();
     journal.append(system, Record::Began(began)).map_err(ApplyError::NotBegun)?;
     let failed = ready()
         .map_err(|why| ("the watchdog".to_owned(), why))
@@ -112,7 +113,8 @@ pub fn apply(
     let note = Record::Failed { set: id, what: what.clone(), why: why.clone() };
     // A journal that is full must not keep anything from being undone.
     let _ = journal.append(system, note);
-    let undone = undo(id, journal, system, UndoneBy::Failure, &Foreign::LeaveBut(&what), at_ms);
+    let (by, foreign) = (UndoneBy::Failure, Foreign::LeaveBut(&what));
+    let undone = undo(id, journal, system, &Undoing { by, foreign, at_ms, boot: &boot });
     let outcome = match undone {
         Ok(Undone { left, .. }) if left.is_empty() => Outcome::Undone,
         Ok(Undone { left, .. }) => Outcome::Remains { left },

@@ -6,14 +6,18 @@ mod checksum;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod files;
+pub mod guard;
 pub mod journal;
 pub mod knob;
 pub mod ledger;
 pub mod machine;
 pub mod order;
 pub mod persist;
+mod place;
+pub mod plan;
 pub mod purge;
 pub mod record;
+pub mod state;
 pub mod system;
 #[cfg(test)]
 mod tests;

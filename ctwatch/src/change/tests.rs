@@ -12,7 +12,7 @@ use super::{
     journal::{Journal, JournalError},
     order::order,
     record::{Began, Deadline, LineError, Measured, Place, PlannedChange, Record, UndoneBy},
-    undo::{Foreign, UndoError, Undone, undo},
+    undo::{Foreign, UndoError, Undoing, Undone, undo},
 };
 use crate::advise::settings::{EXPECTATIONS, HASHSIZE, LIMIT, TCP_LOOSE};
 
@@ -107,11 +107,15 @@ fn run_persist(fake: &mut Fake) -> bool {
         && replace(id, &wishes(), &mut journal, fake, 1).is_ok()
 }
 
+fn by_operator(foreign: Foreign<'_>) -> Undoing<'_> {
+    Undoing { by: UndoneBy::Operator, foreign, at_ms: 2, boot: "2f9c" }
+}
+
 /// One `ctwatch rollback`; `None` if there is nothing to undo.
-fn run_undo(fake: &mut Fake, foreign: &Foreign<'_>) -> Option<Result<Undone, UndoError>> {
+fn run_undo(fake: &mut Fake, foreign: Foreign<'_>) -> Option<Result<Undone, UndoError>> {
     let mut journal = journal(fake).ok()?;
     let id = journal.ledger().latest()?.id();
-    Some(undo(id, &mut journal, fake, UndoneBy::Operator, foreign, 2))
+    Some(undo(id, &mut journal, fake, &by_operator(foreign)))
 }
 
 fn without_journal(fake: &Fake) -> Fake {
@@ -176,11 +180,11 @@ fn survive(changes: &[PlannedChange], faults: &[Vec<(usize, Fault)>]) {
     }
     for round in 2..4 {
         fake = fake.revived(faults(round));
-        run_undo(&mut fake, &Foreign::Refuse);
+        run_undo(&mut fake, Foreign::Refuse);
         assert_never_worse(&fake, changes, &what);
     }
     fake = fake.revived(&[]);
-    match run_undo(&mut fake, &Foreign::Refuse) {
+    match run_undo(&mut fake, Foreign::Refuse) {
         None => {}
         Some(Ok(undone)) => {
             assert!(undone.left.is_empty() && undone.unnoted.is_none(), "{undone:?} {what}");
@@ -285,16 +289,16 @@ proptest! {
             }
         }
         let before = fake.revived(&[]);
-        let refused = run_undo(&mut fake, &Foreign::Refuse).unwrap();
+        let refused = run_undo(&mut fake, Foreign::Refuse).unwrap();
         assert!(matches!(refused, Err(UndoError::Foreign { .. })));
         assert_same(&fake, &before, "a refused rollback does nothing");
 
         let mut forced = fake.revived(&[]);
-        run_undo(&mut forced, &Foreign::Overwrite).unwrap().unwrap();
+        run_undo(&mut forced, Foreign::Overwrite).unwrap().unwrap();
         assert_same(&forced, &initial, "a forced rollback restores all");
 
         // As the watchdog does. Sizes may have to stay where only one of them could be put back.
-        let undone = run_undo(&mut fake, &Foreign::LeaveBut("")).unwrap().unwrap();
+        let undone = run_undo(&mut fake, Foreign::LeaveBut("")).unwrap().unwrap();
         prop_assert!(!undone.left.is_empty());
         for key in KEYS.iter().filter(|key| ![LIMIT, HASHSIZE].contains(key)) {
             prop_assert_eq!(fake.values[*key], expected.values[*key]);
@@ -309,7 +313,7 @@ proptest! {
         let mut fake = machine();
         run_apply(&mut fake, &typical()).unwrap();
         prop_assert!(run_persist(&mut fake));
-        run_undo(&mut fake, &Foreign::Refuse).unwrap().unwrap();
+        run_undo(&mut fake, Foreign::Refuse).unwrap().unwrap();
         let whole = fake.files[Path::new(JOURNAL)].clone();
         let at = cut.index(whole.len());
         let mut read = |bytes: Vec<u8>| {
@@ -363,8 +367,7 @@ fn an_earlier_change_of_the_same_value_is_not_undone_before_the_later_one() {
     run_apply(&mut fake, &[change(LIMIT, 65_536, 131_072)]).unwrap();
     run_apply(&mut fake, &[change(LIMIT, 131_072, 262_144)]).unwrap();
     let mut journal = journal(&mut fake).unwrap();
-    let mut undo_set =
-        |id| undo(id, &mut journal, &mut fake, UndoneBy::Operator, &Foreign::Refuse, 2);
+    let mut undo_set = |id| undo(id, &mut journal, &mut fake, &by_operator(Foreign::Refuse));
     assert!(matches!(undo_set(1), Err(UndoError::Later { later: 2, .. })));
     undo_set(2).unwrap();
     undo_set(1).unwrap();
@@ -408,6 +411,20 @@ fn what_is_gone_needs_no_undoing() {
     let mut fake = machine();
     run_apply(&mut fake, &typical()).unwrap();
     fake.values.clear();
-    let undone = run_undo(&mut fake, &Foreign::Refuse).unwrap().unwrap();
+    let undone = run_undo(&mut fake, Foreign::Refuse).unwrap().unwrap();
     assert_eq!((undone.restored.len(), undone.needless.len(), undone.left.len()), (0, 3, 0));
+}
+
+#[test]
+fn after_a_restart_only_what_files_set_again_is_undone() {
+    let mut fake = machine();
+    run_apply(&mut fake, &typical()).unwrap();
+    // The kernel's own values, and one that a file has set.
+    fake.values.insert(HASHSIZE.to_owned(), 8192);
+    fake.values.insert(UDP.to_owned(), 33);
+    let mut journal = journal(&mut fake).unwrap();
+    let after = Undoing { boot: "another", ..by_operator(Foreign::Refuse) };
+    let undone = undo(1, &mut journal, &mut fake, &after).unwrap();
+    assert_eq!(undone.restored, [LIMIT]);
+    assert_eq!((fake.values[LIMIT], fake.values[HASHSIZE], fake.values[UDP]), (65_536, 8192, 33));
 }

@@ -47,6 +47,8 @@ pub struct Undone {
     pub needless: Vec<String>,
     /// Left as it is, each with the reason.
     pub left: Vec<String>,
+    /// Whether nothing more can be done: what is left is somebody else's.
+    pub is_complete: bool,
     /// That the journal could not be told, and why.
     pub unnoted: Option<String>,
 }
@@ -80,11 +82,19 @@ pub enum UndoError {
     Unknown(Vec<String>),
 }
 
-/// What has become of a value.
-pub fn standing_of_value(value: &ValueChange, system: &mut impl System) -> Standing {
+/// What has become of a value that was changed in this start of the machine, or in an earlier one: then it is only in force
+/// where a persistent file set it again.
+pub fn standing_of_value(
+    value: &ValueChange,
+    is_this_start: bool,
+    system: &mut impl System,
+) -> Standing {
     match knob(&value.key).and_then(|knob| value_of(system, &knob)) {
         Ok(found) if found == value.old => Standing::Restored,
         Ok(found) if found == value.new => Standing::InForce,
+        Ok(_) if !is_this_start => {
+            Standing::Gone("the machine has been started anew since".to_owned())
+        }
         Ok(found) => Standing::Foreign(found.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Standing::Gone(error.to_string()),
         Err(error) => Standing::Unknown(error.to_string()),
@@ -122,9 +132,9 @@ impl Item {
         }
     }
 
-    fn standing(&self, system: &mut impl System) -> Standing {
+    fn standing(&self, is_this_start: bool, system: &mut impl System) -> Standing {
         match self {
-            Self::Value(value) => standing_of_value(value, system),
+            Self::Value(value) => standing_of_value(value, is_this_start, system),
             Self::File(file) => standing_of_file(file, system),
         }
     }
@@ -141,7 +151,7 @@ impl Item {
             }
             Self::File(FileChange { path, old: None, .. }) => system.remove_file(path)?,
         }
-        match self.standing(system) {
+        match self.standing(true, system) {
             Standing::Restored => Ok(()),
             _ => Err(io::Error::other("it was written and is not what was written")),
         }
@@ -166,6 +176,19 @@ fn items(set: &ChangeSet) -> Vec<Item> {
     files.chain(set.values_left().rev().cloned().map(Item::Value)).collect()
 }
 
+/// How a change set is to be undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Undoing<'a> {
+    /// By whom.
+    pub by: UndoneBy,
+    /// What to do with what somebody else has changed.
+    pub foreign: Foreign<'a>,
+    /// Now, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The kernel's random name of its present start.
+    pub boot: &'a str,
+}
+
 /// Undoes change set `id`. First everything is looked at, and if something speaks against it nothing is undone. What then
 /// cannot be put back is left, with the reason, and the rest is put back.
 ///
@@ -176,45 +199,71 @@ pub fn undo(
     id: SetId,
     journal: &mut Journal,
     system: &mut impl System,
-    by: UndoneBy,
-    foreign: &Foreign<'_>,
-    at_ms: i64,
+    undoing: &Undoing<'_>,
 ) -> Result<Undone, UndoError> {
-    let set = journal.ledger().set(id).ok_or(UndoError::NoSuchSet(id))?;
-    let items: Vec<(Item, Standing)> = items(set)
-        .into_iter()
-        .map(|item| {
-            let standing = item.standing(system);
-            (item, standing)
-        })
-        .collect();
-    if *foreign == Foreign::Refuse {
+    let set = journal.ledger().set(id).ok_or(UndoError::NoSuchSet(id))?.clone();
+    let items = examine(&set, system, undoing);
+    if undoing.foreign == Foreign::Refuse {
         nothing_against(id, journal, &items)?;
     }
+    let note = |system: &mut _, record| {
+        let noted = journal.append(system, record);
+        noted.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+    };
+    Ok(put_back(id, items, system, undoing, note))
+}
+
+/// Undoes a change set that is remembered, where the journal cannot be read any more. What somebody else has changed is left.
+pub fn undo_remembered(set: &ChangeSet, system: &mut impl System, undoing: &Undoing<'_>) -> Undone {
+    let items = examine(set, system, undoing);
+    put_back(set.id(), items, system, undoing, |_, _| Ok(()))
+}
+
+fn examine(
+    set: &ChangeSet,
+    system: &mut impl System,
+    undoing: &Undoing<'_>,
+) -> Vec<(Item, Standing)> {
+    let is_this_start = set.began.place.boot == undoing.boot;
+    let with_standing = |item: Item| {
+        let standing = item.standing(is_this_start, system);
+        (item, standing)
+    };
+    items(set).into_iter().map(with_standing).collect()
+}
+
+fn put_back<S: System>(
+    set: SetId,
+    items: Vec<(Item, Standing)>,
+    system: &mut S,
+    undoing: &Undoing<'_>,
+    mut note: impl FnMut(&mut S, Record) -> Result<(), String>,
+) -> Undone {
     let mut undone = Undone::default();
     let mut is_size_left = false;
     let mut is_complete = true;
+    // That the journal cannot be told keeps nothing from being undone: begun again, it finds what is back already.
     for (item, standing) in items {
         let name = item.name();
         let outcome = match standing {
             Standing::Restored | Standing::Gone(_) => Ok(false),
-            Standing::Foreign(found) if !is_ours(foreign, &name) => {
+            Standing::Foreign(found) if !is_ours(&undoing.foreign, &name) => {
                 Err((format!("{name} is {found} by somebody else"), true))
             }
+            _ if is_size_left && item.needs_the_other() => {
+                Err((format!("{name}, as alone it would make things worse"), false))
+            }
             Standing::InForce | Standing::Foreign(_) | Standing::Unknown(_) => {
-                if is_size_left && item.needs_the_other() {
-                    Err((format!("{name}, as alone it would make things worse"), false))
-                } else {
-                    let restored = item.restore(system).map(|()| true);
-                    restored.map_err(|error| (format!("{name}: {}", because(&error)), false))
-                }
+                let restored = item.restore(system).map(|()| true);
+                restored.map_err(|error| (format!("{name}: {}", because(&error)), false))
             }
         };
         match outcome {
             Ok(was_put_back) => {
                 let list = if was_put_back { &mut undone.restored } else { &mut undone.needless };
                 list.push(name.clone());
-                note(journal, system, Record::Restored { set: id, what: name }, &mut undone);
+                let noted = note(system, Record::Restored { set, what: name });
+                undone.unnoted = noted.err().or(undone.unnoted);
             }
             Err((why, is_settled)) => {
                 is_size_left |= name == LIMIT || name == HASHSIZE;
@@ -223,11 +272,13 @@ pub fn undo(
             }
         }
     }
+    undone.is_complete = is_complete;
     if is_complete {
-        let left = undone.left.clone();
-        note(journal, system, Record::RolledBack { set: id, at_ms, by, left }, &mut undone);
+        let (at_ms, by, left) = (undoing.at_ms, undoing.by, undone.left.clone());
+        let noted = note(system, Record::RolledBack { set, at_ms, by, left });
+        undone.unnoted = noted.err().or(undone.unnoted);
     }
-    Ok(undone)
+    undone
 }
 
 fn is_ours(foreign: &Foreign<'_>, name: &str) -> bool {
@@ -265,11 +316,4 @@ fn nothing_against(
         return Err(UndoError::Foreign { set: id, found });
     }
     Ok(())
-}
-
-/// Tells the journal. That it cannot be told keeps nothing from being undone: begun again, it finds what is back already.
-fn note(journal: &mut Journal, system: &mut impl System, record: Record, undone: &mut Undone) {
-    if let Err(error) = journal.append(system, record) {
-        undone.unnoted = Some(format!("{:#}", anyhow::Error::new(error)));
-    }
 }

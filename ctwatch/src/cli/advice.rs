@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{LookArguments, duration};
-use crate::advise::bounds::Bounds;
+use crate::advise::{bounds::Bounds, what_if::Question};
 
 /// Arguments of `advise`.
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub struct AdviseArguments {
     /// End with status 3 if there is advice
     #[arg(long)]
     pub check: bool,
+    /// Only say what would end now if a timeout were this many seconds; may be given several times
+    #[arg(long, value_name = "TIMEOUT=SECONDS", conflicts_with = "check")]
+    pub what_if: Vec<Question>,
     /// How long to look first
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,

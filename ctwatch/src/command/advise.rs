@@ -1,6 +1,6 @@
 //! `ctwatch advise`: looks for a while, says why the table fills, and what helps.
 
-use super::{diagnosis, look};
+use super::{diagnosis, look, what_if};
 use crate::{
     advise::{bounds::Bounds, diagnose},
     cli::AdviseArguments,
@@ -14,6 +14,9 @@ use crate::{
 ///
 /// If it cannot look; with `--check`, if there is advice.
 pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
+    if !arguments.what_if.is_empty() {
+        return what_if::run(arguments).await;
+    }
     let Some(case) = diagnosis::case(&arguments.look, arguments.duration).await? else {
         return Ok(());
     };

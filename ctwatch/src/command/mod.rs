@@ -6,3 +6,4 @@ pub mod diagnosis;
 pub mod events;
 pub mod look;
 pub mod watch;
+pub mod what_if;

@@ -86,18 +86,29 @@ impl Listing {
         stop: &AtomicBool,
         listed: &mut Listed,
     ) -> Result<u64, ListingError> {
-        let add = |entry: &Entry| {
+        self.each(|entry| {
             listed.walk(&entry.walked(netns));
             if stop.load(Ordering::Relaxed) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
-        };
-        let decode_errors = match self {
-            Self::Ctnetlink(socket) => socket.dump(add)?.decode_errors,
-            Self::Procfs(listing) => listing.list(add)?.decode_errors,
-        };
-        Ok(decode_errors)
+        })
+    }
+
+    /// Calls `each` with every entry of the table until that breaks off; blocks until the end. Returns how many could not
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused, it took too long, or `each` broke off.
+    pub fn each(
+        &mut self,
+        each: impl FnMut(&Entry) -> ControlFlow<()>,
+    ) -> Result<u64, ListingError> {
+        Ok(match self {
+            Self::Ctnetlink(socket) => socket.dump(each)?.decode_errors,
+            Self::Procfs(listing) => listing.list(each)?.decode_errors,
+        })
     }
 }

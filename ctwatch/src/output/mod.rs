@@ -5,6 +5,7 @@ pub mod audit;
 pub mod json;
 pub mod schema;
 pub mod text;
+pub mod what_if;
 pub mod wrap;
 
 #[cfg(test)]

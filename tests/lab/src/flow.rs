@@ -24,6 +24,12 @@ pub enum FlowProtocol {
     TcpHandshake,
     /// One ICMP or ICMPv6 echo request.
     IcmpEcho,
+    /// One TCP ACK out of nowhere, as of a connection that was there before conntrack.
+    TcpAck,
+    /// One GRE packet, which has no port: flows are told apart by their addresses.
+    Gre,
+    /// One packet of a protocol that conntrack has no tracker for (253 of RFC 3692); without ports as well.
+    Untracked,
 }
 
 /// Whom the flows come from.

@@ -9,7 +9,9 @@ use crate::flow::{Flow, FlowProtocol};
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const GRE: u8 = 47;
 const ICMPV6: u8 = 58;
+const EXPERIMENTAL: u8 = 253;
 
 /// Hop limit of what the lab sends.
 const HOPS: u8 = 64;
@@ -67,15 +69,19 @@ fn segment(flow: &Flow, pseudo: &PseudoHeader) -> (u8, Vec<u8>) {
             };
             (UDP, build(sum.to_be_bytes()))
         }
-        FlowProtocol::TcpSyn | FlowProtocol::TcpHandshake => {
-            // RFC 9293 section 3.1: a header of five words, SYN, window, no option.
+        FlowProtocol::TcpSyn | FlowProtocol::TcpHandshake | FlowProtocol::TcpAck => {
+            // RFC 9293 section 3.1: a header of five words, SYN or ACK, window, no option.
             let sequence = 1_u32.to_be_bytes();
+            let (acknowledged, flags) = match flow.protocol {
+                FlowProtocol::TcpAck => (1_u32.to_be_bytes(), 0x10),
+                _ => ([0; 4], 0x02),
+            };
             let build = |checksum: [u8; 2]| {
                 [
                     ports.as_slice(),
                     &sequence,
-                    &[0; 4],
-                    &[0x50, 0x02],
+                    &acknowledged,
+                    &[0x50, flags],
                     &64_240_u16.to_be_bytes(),
                     &checksum,
                     &[0; 2],
@@ -102,6 +108,9 @@ fn segment(flow: &Flow, pseudo: &PseudoHeader) -> (u8, Vec<u8>) {
             };
             (protocol, build(sum.to_be_bytes()))
         }
+        // RFC 2784 section 2.1: no checksum, version 0, and the type of what it carries (IPv4).
+        FlowProtocol::Gre => (GRE, [[0, 0, 8, 0].as_slice(), b"ctwatch!"].concat()),
+        FlowProtocol::Untracked => (EXPERIMENTAL, b"ctwatch!".to_vec()),
     }
 }
 
@@ -192,7 +201,9 @@ mod tests {
     /// A receiver sums everything, checksum included, and gets all ones, so the complement is zero.
     #[test]
     fn a_receiver_accepts_every_packet() {
-        for protocol in [FlowProtocol::Udp, FlowProtocol::TcpSyn, FlowProtocol::IcmpEcho] {
+        for protocol in
+            [FlowProtocol::Udp, FlowProtocol::TcpSyn, FlowProtocol::TcpAck, FlowProtocol::IcmpEcho]
+        {
             let packet = opening(&flow(protocol, "10.0.1.2", "198.51.100.1")).unwrap();
             assert_eq!(checksum(&packet[..20]), 0, "{protocol:?} IPv4 header");
             assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len());

@@ -112,6 +112,11 @@ impl StateCounts {
     }
 }
 
+/// The name that the kernel prints for a state of TCP; `unknown` for one that this program does not know.
+pub fn tcp_name(number: u8) -> &'static str {
+    name(State::Tcp(number).index())
+}
+
 fn name(index: usize) -> &'static str {
     match index {
         OFFLOADED => "offloaded",

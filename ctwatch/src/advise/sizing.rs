@@ -1,1 +1,0 @@
-//! How limit, buckets and losses hang together: the formulas, each with its source.
