@@ -2,7 +2,9 @@
 
 pub mod advice;
 pub mod audit;
+pub mod changes;
 pub mod json;
+pub mod plan;
 pub mod schema;
 pub mod text;
 pub mod what_if;
