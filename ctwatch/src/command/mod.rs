@@ -9,6 +9,7 @@ pub mod confirm;
 pub mod diagnosis;
 pub mod events;
 pub mod look;
+mod persisting;
 pub mod rollback;
 mod undoing;
 pub mod watch;
