@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     carrying_out::{self, Done},
     diagnosis, look,
-    undoing::{Locked, say_overdue, state_error},
+    undoing::{Locked, overdue, say_overdue},
 };
 use crate::{
     advise::{bounds::Bounds, diagnose},
@@ -45,6 +45,11 @@ pub async fn run(arguments: &ApplyArguments) -> Result<(), CommandError> {
     }
     let state = State::at(arguments.state.state_dir.as_deref());
     if !arguments.yes {
+        if let Some(id) = overdue(&state)? {
+            look::say(&format!(
+                "change set {id} was not confirmed in time and its watchdog is gone: undo it with 'ctwatch rollback {id}'"
+            ));
+        }
         return show(arguments, &state, &namespace).await;
     }
     // Ctrl-C, the end of the session or of the service must not cut it off between two values.
@@ -53,7 +58,17 @@ pub async fn run(arguments: &ApplyArguments) -> Result<(), CommandError> {
     let place = Place::now(&namespace).map_err(|error| {
         CommandError::Failed(anyhow::Error::new(error).context("cannot tell where this is"))
     })?;
-    state.prepare().map_err(state_error)?;
+    let overdue = {
+        let mut locked = Locked::new(&state)?;
+        let overdue = locked.undo_overdue()?;
+        carrying_out::settled(&locked)?;
+        overdue
+    };
+    if overdue.is_some() {
+        say_overdue(overdue.as_ref())?;
+        let why = "values are others than when the last plan was shown";
+        return show_anew(arguments, &state, &namespace, why).await;
+    }
     let plan = match stored(&state, &place) {
         Ok(plan) => plan,
         Err(stale) => return show_anew(arguments, &state, &namespace, &stale.to_string()).await,
@@ -64,18 +79,6 @@ pub async fn run(arguments: &ApplyArguments) -> Result<(), CommandError> {
     }
     let done = {
         let mut locked = Locked::new(&state)?;
-        let overdue = locked.undo_overdue()?;
-        if overdue.is_some() {
-            drop(locked);
-            say_overdue(overdue.as_ref())?;
-            return show_anew(
-                arguments,
-                &state,
-                &namespace,
-                "values are others than when the last plan was shown",
-            )
-            .await;
-        }
         carrying_out::carry_out(arguments, &state, &mut locked, &namespace, place, &plan, &choice)
     };
     let done = match done {
@@ -168,9 +171,12 @@ fn stored(state: &State, place: &Place) -> Result<Plan, Stale> {
     Ok(plan)
 }
 
-/// Keeps a plan as the one that was shown last.
+/// Keeps a plan as the one that was shown last; one in which there is nothing to do is none.
 pub(super) fn remember(state: &State, plan: &Plan) -> Result<(), String> {
     state.prepare().map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+    if plan.advice.iter().all(|advice| advice.changes.is_empty()) {
+        return Machine::new(None).remove_file(&state.plan()).map_err(|error| error.to_string());
+    }
     let json = plan.to_json().map_err(|error| error.to_string())?;
     let kept = Machine::new(None).replace_file(&state.plan(), &json);
     kept.map_err(|error| error.to_string())

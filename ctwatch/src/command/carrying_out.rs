@@ -57,9 +57,7 @@ pub(super) fn carry_out(
     plan: &Plan,
     choice: &Choice,
 ) -> Result<Done, CarryOutError> {
-    if let Some(why) = unsettled(locked) {
-        return Err(failed(why).into());
-    }
+    settled(locked)?;
     let mut machine = place.machine(&locked.boot);
     match check_from(&choice.changes, &mut machine) {
         Err(error @ ApplyError::Moved { .. }) => {
@@ -103,22 +101,24 @@ pub(super) fn carry_out(
     Ok(Done { set, idle })
 }
 
-/// Why nothing new is begun: something earlier is not settled.
-fn unsettled(locked: &Locked) -> Option<String> {
+/// Makes sure that nothing earlier is open: what was cut off, or waits to be confirmed.
+pub(super) fn settled(locked: &Locked) -> Result<(), CommandError> {
     // A new start of the machine has settled everything before it.
     let sets = locked.journal.ledger().sets().iter();
     let sets: Vec<&ChangeSet> = sets.filter(|set| set.began.place.boot == locked.boot).collect();
     if let Some(set) = sets.iter().find(|set| set.is_cut_off()) {
         let id = set.id();
-        return Some(format!(
+        return Err(failed(format!(
             "nothing was changed: change set {id} was cut off in the middle; first undo it with 'ctwatch rollback {id}'"
-        ));
+        )));
     }
-    let awaiting = sets.iter().find(|set| set.awaits_confirmation())?;
-    let id = awaiting.id();
-    Some(format!(
-        "nothing was changed: change set {id} waits to be confirmed; first 'ctwatch confirm {id}' or 'ctwatch rollback {id}'"
-    ))
+    if let Some(set) = sets.iter().find(|set| set.awaits_confirmation()) {
+        let id = set.id();
+        return Err(failed(format!(
+            "nothing was changed: change set {id} waits to be confirmed; first 'ctwatch confirm {id}' or 'ctwatch rollback {id}'"
+        )));
+    }
+    Ok(())
 }
 
 /// What the machine is like now.

@@ -77,6 +77,14 @@ pub(super) fn read(state: &State) -> Result<Journal, CommandError> {
     Journal::open(&mut Machine::new(None), state.journal()).map_err(journal_error)
 }
 
+/// The change set that nobody has confirmed in time and that is in force nevertheless, if there is one.
+pub(super) fn overdue(state: &State) -> Result<Option<SetId>, CommandError> {
+    let (boot, now_ns) = (this_boot()?, clock::boottime_ns());
+    let journal = read(state)?;
+    let overdue = journal.ledger().sets().iter().find(|set| set.is_overdue(&boot, now_ns));
+    Ok(overdue.map(ChangeSet::id))
+}
+
 /// Which start of the machine this is.
 pub(super) fn this_boot() -> Result<String, CommandError> {
     let failed =

@@ -23,6 +23,7 @@ pub fn json(case: &Case, diagnosis: &Diagnosis) -> String {
         "netns": case.last.netns,
         "netns_name": case.last.netns_name.as_deref(),
         "looked_s": number(case.seconds),
+        "degraded": case.last.mode.degraded,
         "cause": finding.cause.name(),
         "explanation": finding.explanation,
         "evidence": evidence(&finding.evidence),
