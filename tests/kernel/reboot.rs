@@ -125,6 +125,16 @@ fn reboot_0_changes_are_made() {
     }
     boot::keep("/dev/ttyS1", &KEPT).unwrap();
 
+    // Somebody else's file would win: nothing is written then.
+    let other = "/etc/sysctl.d/99-other.conf";
+    fs::write(other, "# theirs\nnet/nf_conntrack_max = 65536\n").unwrap();
+    let refused = Command::new(ctwatch()).args(["confirm", "--persist"]).output().unwrap();
+    let complained = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{complained}");
+    assert!(complained.contains("99-other.conf line 2"), "{complained}");
+    assert!(FILES.iter().all(|file| !fs::exists(file).unwrap()));
+    fs::remove_file(other).unwrap();
+
     let said = run(&["confirm", "--persist"]);
     for file in FILES {
         assert!(said.contains(&format!("wrote {file}")), "{said}");
