@@ -2,6 +2,7 @@
 
 mod advice;
 mod change;
+mod doctor;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -13,6 +14,7 @@ pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
+pub use self::doctor::DoctorArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -76,12 +78,23 @@ Examples:
   ctwatch advise --what-if tcp_timeout_close_wait=60
                                              what would end now under that timeout")]
     Advise(AdviseArguments),
+    /// Examine everything about conntrack at once, in plain sentences; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch doctor                             look for two seconds, then tell what was found
+  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
+  ctwatch doctor --for 30s                   look for longer
+
+It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
+tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
+'ctwatch advise --check'.")]
+    Doctor(DoctorArguments),
     /// Follow advice: show the plan, or carry out the one shown last
     #[command(after_help = "\
 Examples:
   ctwatch apply                              look, and show what would be changed; changes nothing
   ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply timeout-udp --yes            follow this advice too
+  ctwatch apply shorten-udp-timeout --yes    follow this advice too
   ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
 
 Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
-    command::{advise, apply, audit, changes, confirm, events, look, rollback, watch, watchdog},
+    command::{
+        advise, apply, audit, changes, confirm, doctor, events, look, rollback, watch, watchdog,
+    },
     exit::{CommandError, Exit},
 };
 
@@ -41,6 +43,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
             Command::Confirm(arguments) => confirm::run(arguments).await,
             Command::Rollback(arguments) => rollback::run(arguments).await,

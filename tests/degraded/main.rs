@@ -10,6 +10,8 @@ mod all_namespaces;
 #[cfg(test)]
 mod census;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod dumps;
 #[cfg(test)]
 mod ending;

@@ -22,6 +22,8 @@ mod changed;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod ends_by;

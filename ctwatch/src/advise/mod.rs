@@ -9,6 +9,7 @@ pub mod advice;
 pub mod bounds;
 pub mod case;
 pub mod cause;
+pub mod examination;
 pub mod facts;
 pub mod holders;
 pub mod persistence;

@@ -38,6 +38,20 @@ pub async fn case(
     arguments: &LookArguments,
     duration: Duration,
 ) -> Result<Option<Case>, CommandError> {
+    let patience = if arguments.no_wait { Patience::End } else { Patience::Wait };
+    case_with_patience(arguments, duration, patience).await
+}
+
+/// As [`case`], with this patience where nothing is tracked.
+///
+/// # Errors
+///
+/// As [`case`].
+pub async fn case_with_patience(
+    arguments: &LookArguments,
+    duration: Duration,
+    patience: Patience,
+) -> Result<Option<Case>, CommandError> {
     let NamespaceChoice::One(target) = &arguments.netns else {
         return Err(CommandError::Usage(
             "advice is on one namespace: name it with --netns; 'ctwatch watch --netns all' shows which are busy"
@@ -54,7 +68,6 @@ pub async fn case(
         census_every: Some(INTERVAL),
     };
     let pace = Pace { interval: INTERVAL.min(duration), census_patience: CENSUS_PATIENCE };
-    let patience = if arguments.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(arguments, pace, limits, patience, &mut interrupts).await?;
     let Some(mut look) = begun else { return Ok(None) };

@@ -7,6 +7,7 @@ mod carrying_out;
 pub mod changes;
 pub mod confirm;
 pub mod diagnosis;
+pub mod doctor;
 pub mod events;
 pub mod look;
 mod persisting;

@@ -28,9 +28,9 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     let mut users = firewall.users;
     users.append(&mut services.users);
     let surroundings = surroundings::read_in(namespace);
-    // What files are compared with is in force in the initial namespace.
-    let in_force = surroundings.is_initial_namespace.filter(|initial| *initial).map(|_| settings);
-    let (persistence, mut writers) = files(in_force);
+    // The files are those of the first namespace: elsewhere the values in force say nothing of them.
+    let is_initial = surroundings.is_initial_namespace == Some(true);
+    let (persistence, mut writers) = files(is_initial.then_some(settings));
     writers.append(&mut services.writers);
     let mut memory = memory();
     extension_memory::add_to(&mut memory, namespace, settings, firewall.translates_sources);
@@ -65,10 +65,10 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
 }
 
 /// What the files that are read when the machine starts say, and those of them that set a value.
-fn files(in_force: Option<&Settings>) -> (Persistence, Vec<Writer>) {
+fn files(settings: Option<&Settings>) -> (Persistence, Vec<Writer>) {
     let root = Path::new("/");
     let files = persistence::files(root);
-    let found = Persistence::of(&files, &persistence::machine(root, in_force));
+    let found = Persistence::of(&files, &persistence::machine(root, settings));
     let writers = persistence::writers(&files, &found);
     (found, writers)
 }

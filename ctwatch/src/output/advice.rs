@@ -65,7 +65,8 @@ fn expected(expected: &Expected) -> Value {
     })
 }
 
-fn evidence(data: &[Datum]) -> Value {
+/// Each number by its name, with where it comes from.
+pub(super) fn evidence(data: &[Datum]) -> Value {
     let data = data.iter().map(|datum| {
         let value = match &datum.amount {
             Amount::Count(count) => Value::from(*count),

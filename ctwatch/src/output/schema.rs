@@ -2,12 +2,14 @@
 
 mod advise;
 mod census;
+mod doctor;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::fields::{self, Field};
 
 pub use advise::advise;
+pub use doctor::doctor;
 
 /// The schema of one line of `watch --json`.
 pub fn watch() -> Json {
@@ -252,12 +254,19 @@ mod tests {
         diagnosis.advice.reverse();
         let line = output::advice::json(&output::advice::sample::case(), &diagnosis);
         assert_keys(&advise(), &serde_json::from_str(&line).unwrap(), "advise");
+        let line = output::doctor::json(&output::doctor::sample::report());
+        assert_keys(&doctor(), &serde_json::from_str(&line).unwrap(), "doctor");
     }
 
     #[test]
     fn the_schemas_in_docs_are_current() {
-        let schemas =
-            [("watch", watch()), ("events", events()), ("audit", audit()), ("advise", advise())];
+        let schemas = [
+            ("watch", watch()),
+            ("events", events()),
+            ("audit", audit()),
+            ("advise", advise()),
+            ("doctor", doctor()),
+        ];
         for (name, schema) in schemas {
             let path =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{name}.schema.json"));

@@ -47,16 +47,40 @@ impl ConntrackUnused {
     /// # Errors
     /// When one of them stays in use.
     pub fn begin() -> Result<Self> {
-        let list = std::fs::read_to_string(MODULES_LIST).context("the machine has no modules")?;
-        let users = users_of_conntrack(&std::fs::read_to_string("/proc/modules")?);
-        let of_conntrack = |path: &&str| users.contains(&name(path)) || name(path) == CONNTRACK;
-        let paths: Vec<&str> = list.lines().map(str::trim).filter(of_conntrack).collect();
-        // From here on the drop loads again, whatever fails.
-        let unused = Self { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
-        for path in paths.iter().rev().filter(|path| name(path) != CONNTRACK) {
+        let unused = Self::of_conntrack()?;
+        for path in unused.paths.iter().rev().filter(|path| name(path) != CONNTRACK) {
             unload(&name(path))?;
         }
         Ok(unused)
+    }
+
+    /// Unloads these modules in this order, which must be all that need conntrack, and conntrack.
+    ///
+    /// # Errors
+    /// When one of them stays in use, as in a wrong order, or one that needs conntrack is not among them.
+    pub fn in_order(order: &[&str]) -> Result<Self> {
+        let unused = Self::of_conntrack()?;
+        for module in order {
+            unload(module)?;
+        }
+        let left = unused
+            .paths
+            .iter()
+            .map(|path| name(path))
+            .find(|name| Path::new("/sys/module").join(name).join("initstate").exists());
+        if let Some(left) = left {
+            bail!("{left} is still loaded after {order:?}");
+        }
+        Ok(unused)
+    }
+
+    /// Everything stays loaded; the drop loads again what is unloaded from here on, whatever fails.
+    fn of_conntrack() -> Result<Self> {
+        let list = std::fs::read_to_string(MODULES_LIST).context("the machine has no modules")?;
+        let users = users_of_conntrack(&std::fs::read_to_string("/proc/modules")?);
+        let of_conntrack = |path: &&str| users.contains(&name(path)) || name(path) == CONNTRACK;
+        let paths = list.lines().map(str::trim).filter(of_conntrack);
+        Ok(Self { paths: paths.map(str::to_owned).collect() })
     }
 
     /// Unloads conntrack itself.

@@ -42,7 +42,7 @@ pub fn advise() -> Json {
     schema("ctwatch advise --json", line)
 }
 
-fn cause() -> Json {
+pub(super) fn cause() -> Json {
     json!({
         "enum": [
             "none", "single_source", "spoofed_flood", "lingering_state", "growth", "buckets_too_small",
@@ -112,7 +112,7 @@ fn advice() -> Json {
 }
 
 /// An object of numbers, each with where it comes from.
-fn evidence(description: &str) -> Json {
+pub(super) fn evidence(description: &str) -> Json {
     let datum = Map::from_iter([
         (
             "value".to_owned(),
