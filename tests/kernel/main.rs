@@ -68,6 +68,8 @@ mod ranking;
 #[cfg(test)]
 mod reboot;
 #[cfg(test)]
+mod reboot_files;
+#[cfg(test)]
 mod reclaim;
 #[cfg(test)]
 mod renamed;
