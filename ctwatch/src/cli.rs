@@ -1,6 +1,7 @@
 //! The command line, and nothing else.
 
 mod advice;
+mod change;
 mod doctor;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -10,6 +11,10 @@ use ipnet::IpNet;
 
 pub use self::{
     advice::{AdviseArguments, BoundsArguments},
+    change::{
+        ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
+        WatchdogArguments,
+    },
     doctor::DoctorArguments,
 };
 use crate::{
@@ -86,6 +91,35 @@ It reports and does not judge by its status: it ends with 0 whatever it found. W
 tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
 'ctwatch advise --check'.")]
     Doctor(DoctorArguments),
+    /// Follow advice: show the plan, or carry out the one shown last
+    #[command(after_help = "\
+Examples:
+  ctwatch apply                              look, and show what would be changed; changes nothing
+  ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
+  ctwatch apply timeout-udp --yes            follow this advice too
+  ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
+
+Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
+    Apply(ApplyArguments),
+    /// Say that all is well after apply --confirm-within; make changes outlast a restart
+    #[command(after_help = "\
+Examples:
+  ctwatch confirm                            keep the latest changes
+  ctwatch confirm --persist                  and write the files that make them again when the machine starts
+  ctwatch confirm --persist 3                the files for change set 3, also days later")]
+    Confirm(ConfirmArguments),
+    /// Undo changes: values and files are what they were before
+    #[command(after_help = "\
+Examples:
+  ctwatch rollback                           undo the latest changes, also after a crash
+  ctwatch rollback 3                         undo change set 3
+  ctwatch rollback --force                   also where somebody else has changed a value since")]
+    Rollback(RollbackArguments),
+    /// List what was changed, when, why, and what became of it
+    Changes(ChangesArguments),
+    /// Undo a change set unless it is confirmed in time
+    #[command(hide = true)]
+    Watchdog(WatchdogArguments),
 }
 
 /// Arguments of `watch`.

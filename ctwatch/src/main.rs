@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
-    command::{advise, audit, doctor, events, look, watch},
+    command::{
+        advise, apply, audit, changes, confirm, doctor, events, look, rollback, watch, watchdog,
+    },
     exit::{CommandError, Exit},
 };
 
@@ -42,6 +44,11 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
+            Command::Apply(arguments) => apply::run(arguments).await,
+            Command::Confirm(arguments) => confirm::run(arguments).await,
+            Command::Rollback(arguments) => rollback::run(arguments).await,
+            Command::Changes(arguments) => changes::run(arguments).await,
+            Command::Watchdog(arguments) => watchdog::run(arguments),
             Command::Events(arguments) => events::run(arguments).await,
         }
     });

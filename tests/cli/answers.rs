@@ -60,6 +60,15 @@ fn an_audit_takes_a_time() {
 }
 
 #[test]
+fn advice_is_on_one_namespace_and_within_bounds() {
+    assert_usage_error(&["advise", "--netns", "all"], "advice is on one namespace");
+    assert_usage_error(&["advise", "--netns", "no-such-namespace"], "no-such-namespace");
+    assert_usage_error(&["advise", "--for", "0s"], "longer than zero");
+    assert_usage_error(&["advise", "--memory", "100"], "at most 90 percent");
+    assert_usage_error(&["advise", "--stall=-1"], "from 0 to 60000");
+}
+
+#[test]
 fn numbers_are_bounded() {
     assert_usage_error(&["watch", "--max-sources", "0"], "--max-sources");
     assert_usage_error(&["watch", "--top", "many"], "--top");

@@ -2,6 +2,10 @@
 //! as root, in network namespaces of their own; each test says why where it cannot run.
 
 #[cfg(test)]
+mod advice_commands;
+#[cfg(test)]
+mod advise;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod census;

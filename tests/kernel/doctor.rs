@@ -59,8 +59,7 @@ fn doctor_tells_the_kernel_s_log_to_the_last_line() {
     let refused = evidence(&report, "eviction", "refused_at_full").as_f64().unwrap();
     assert!((refused - 0.746).abs() < 0.001, "{report}");
     let load = evidence(&report, "chains", "load").as_f64().unwrap();
-    // JSON has three digits.
-    assert!((load - 2.0 * LIMIT as f64 / BUCKETS as f64).abs() < 5.1e-4, "{report}");
+    assert!((load - 2.0 * LIMIT as f64 / BUCKETS as f64).abs() < 1e-6, "{report}");
 }
 
 #[test]

@@ -2,13 +2,23 @@
 //! They run inside the lab's virtual machine, by `cargo xtask lab test`.
 
 #[cfg(test)]
+mod advise_block_source;
+#[cfg(test)]
 mod all_namespaces;
+#[cfg(test)]
+mod apply_killed;
+#[cfg(test)]
+mod apply_refused;
+#[cfg(test)]
+mod apply_watched;
 #[cfg(test)]
 mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
 mod census;
+#[cfg(test)]
+mod changed;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
@@ -25,6 +35,8 @@ mod identities_ends;
 mod identities_full;
 #[cfg(test)]
 mod identities_walls;
+#[cfg(test)]
+mod idle_entries;
 #[cfg(test)]
 mod insert_failures;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::wording::sentence;
+
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -118,4 +120,13 @@ pub struct Advice {
     pub commands: Vec<String>,
     /// When it stops being true.
     pub until: String,
+}
+
+impl Advice {
+    /// Makes sentences of what is said, however the rule put it.
+    pub fn finish_sentences(&mut self) {
+        for said in [&mut self.what, &mut self.why, &mut self.risk, &mut self.until] {
+            *said = sentence(said);
+        }
+    }
 }

@@ -136,13 +136,17 @@ impl<'a> Signs<'a> {
     fn fullness(&self) -> Vec<Datum> {
         let mut data = vec![
             Datum::count("entries", self.case.entries(), "nf_conntrack_count"),
-            Datum::count("refused", self.refused, "hook on early_drop, over the look"),
             Datum::real(
                 "growth_per_s",
                 self.case.growth_per_s(),
                 "nf_conntrack_count over the look",
             ),
         ];
+        // A mode that does not see refusals has not seen none.
+        let refused = self.case.totals().refused;
+        data.extend(
+            refused.map(|refused| Datum::count("refused", refused, "totals.refused over the look")),
+        );
         data.extend(self.pressure.map(|pressure| {
             Datum::real(
                 "utilization",

@@ -1,6 +1,6 @@
 //! What is known of the machine besides the table: plain values, read elsewhere.
 
-use super::persistence::Persistence;
+use super::{addresses::Addresses, persistence::Persistence};
 use crate::model::snapshot::KernelStatistics;
 
 /// Everything known of the machine. What could not be read is `None` or empty.
@@ -16,6 +16,8 @@ pub struct Facts {
     pub translates_sources: Option<bool>,
     /// Expectations held now, over all helpers.
     pub expectations: Option<u64>,
+    /// Its own addresses, and whom it depends on.
+    pub addresses: Addresses,
     /// Who else writes these settings.
     pub writers: Vec<Writer>,
     /// Which rules or services need connections to be tracked.

@@ -135,3 +135,74 @@ fn both(a: Option<u64>, b: Option<u64>) -> Option<u64> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advise::samples;
+
+    #[test]
+    fn protocols_are_summed_and_ipv6_goes_by_the_customer() {
+        let case = samples::of_sources(&[
+            ("10.0.1.2", 6, 10, 1),
+            ("10.0.1.2", 17, 30, 2),
+            ("2001:db8::1", 17, 5, 0),
+            ("2001:db8::2", 17, 6, 0),
+            ("2001:db8:0:1::1", 17, 7, 0),
+        ]);
+        let found: Vec<(String, u64, Option<u64>)> =
+            holders(&case).iter().map(|h| (h.name(), h.entries, h.refused)).collect();
+        let expected = [("10.0.1.2", 40, 3), ("2001:db8::/64", 11, 0), ("2001:db8:0:1::/64", 7, 0)];
+        assert_eq!(
+            found,
+            expected.map(|(name, entries, refused)| (name.to_owned(), entries, Some(refused)))
+        );
+        assert!(holders(&case).iter().all(Holder::is_one));
+    }
+
+    #[test]
+    fn who_holds_or_asks_for_far_more_than_all_others_stands_out() {
+        let names = |sources: &[(&str, u8, u64, u64)]| {
+            let case = samples::of_sources(sources);
+            let found = outstanding(&holders(&case), &case);
+            found.iter().map(Holder::name).collect::<Vec<_>>()
+        };
+        let crowd = samples::crowd(100, 20);
+        assert!(names(&crowd).is_empty());
+        let with = |further: &[(&'static str, u8, u64, u64)]| [crowd.as_slice(), further].concat();
+        assert_eq!(names(&with(&[("10.9.0.1", 17, 3000, 0)])), ["10.9.0.1"]);
+        assert_eq!(
+            names(&with(&[("10.9.0.1", 17, 3000, 0), ("10.9.0.2", 6, 2000, 0)])),
+            ["10.9.0.1", "10.9.0.2"]
+        );
+        // Nothing held, as it is refused all the time.
+        assert_eq!(names(&with(&[("10.9.0.1", 17, 3, 5000)])), ["10.9.0.1"]);
+        // Twice as much as others is nothing out of the way.
+        assert!(
+            names(&with(&[
+                ("10.9.0.1", 17, 400, 0),
+                ("10.9.0.2", 17, 200, 0),
+                ("10.9.0.3", 6, 60, 0)
+            ]))
+            .is_empty()
+        );
+        // Of a few sources only the one above the gap.
+        let few = [("10.0.1.66", 17, 3275, 0), ("10.0.1.2", 6, 523, 0), ("10.0.1.3", 1, 108, 0)];
+        assert_eq!(names(&few), ["10.0.1.66"]);
+        // All there is.
+        assert!(names(&[("10.9.0.1", 17, 400, 0), ("10.9.0.2", 17, 400, 0)]).is_empty());
+        // One alone in an idle table.
+        assert!(names(&[("10.9.0.1", 17, 40, 0)]).is_empty());
+        assert_eq!(names(&[("10.9.0.1", 17, 400, 0)]), ["10.9.0.1"]);
+    }
+
+    #[test]
+    fn a_percentile_is_what_somebody_holds() {
+        let case = samples::of_sources(&samples::crowd(100, 20));
+        assert_eq!(percentile(&holders(&case), 0.99), Some(20));
+        assert_eq!(percentile(&[], 0.99), None);
+        let case = samples::of_sources(&[("10.0.0.1", 6, 1, 0), ("10.0.0.2", 6, 9, 0)]);
+        assert_eq!(percentile(&holders(&case), 0.99), Some(9));
+        assert_eq!(percentile(&holders(&case), 0.5), Some(1));
+    }
+}

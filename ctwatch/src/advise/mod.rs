@@ -4,6 +4,7 @@
 //! itself and gives advice, refuses to, with the reason, or is silent. A new rule is a file in `rules` and a row in
 //! [`RULES`](rules::RULES).
 
+pub mod addresses;
 pub mod advice;
 pub mod bounds;
 pub mod case;
@@ -29,6 +30,7 @@ use bounds::Bounds;
 use case::Case;
 use cause::Finding;
 use verdict::{RefusedAdvice, Verdict};
+use wording::sentence;
 
 /// What is said of a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +45,7 @@ pub struct Diagnosis {
 
 /// Names the cause and asks every rule.
 pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
-    let finding = cause::classify(case, bounds);
+    let mut finding = cause::classify(case, bounds);
     let (mut advice, mut refused) = (Vec::new(), Vec::new());
     for rule in rules::RULES {
         match (rule.judge)(case, &finding, bounds) {
@@ -52,5 +54,9 @@ pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
             Verdict::Silent => {}
         }
     }
+    advice.iter_mut().for_each(Advice::finish_sentences);
+    refused.iter_mut().for_each(|refused| refused.why = sentence(&refused.why));
+    finding.explanation = sentence(&finding.explanation);
+    rules::reset_writer::mention(case, &mut advice);
     Diagnosis { finding, advice, refused }
 }

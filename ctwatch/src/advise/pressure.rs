@@ -91,6 +91,7 @@ mod tests {
             snapshot.totals.new = Some(2000);
             snapshot.totals.ended = Some(1000);
             snapshot.totals.entry_seconds = Some(15_000.0);
+            snapshot.sources = samples::one_source(snapshot);
         });
         assert!(!Pressure::of(&case).unwrap().is_high());
     }

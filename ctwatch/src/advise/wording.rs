@@ -11,6 +11,35 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// A part of a whole as a percentage; of nothing it is none.
+pub fn percent_of(part: u64, whole: u64) -> String {
+    if whole == 0 { percent(0.0) } else { percent(part as f64 / whole as f64) }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub fn list(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A sentence begins with a capital, unless it begins with a name, and ends with a full stop.
+pub fn sentence(text: &str) -> String {
+    let first = text.split(|letter: char| letter.is_whitespace() || letter == ',').next();
+    let is_word = first.is_some_and(|word| word.chars().all(|letter| letter.is_ascii_lowercase()));
+    let mut letters = text.chars();
+    let mut sentence = match letters.next() {
+        Some(first) if is_word => first.to_ascii_uppercase().to_string() + letters.as_str(),
+        _ => text.to_owned(),
+    };
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// Bytes in the largest unit that leaves a whole number of digits before the point.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
@@ -45,6 +74,28 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_begin_and_end_as_such_and_names_stay_names() {
+        for (text, expected) in [
+            ("raise it", "Raise it."),
+            ("nothing, so far.", "Nothing, so far."),
+            ("10.0.1.2 holds all", "10.0.1.2 holds all."),
+            ("fd00::1 holds all", "fd00::1 holds all."),
+            ("kube-proxy sets it", "kube-proxy sets it."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text), expected);
+        }
+    }
+
+    #[test]
+    fn words_are_listed_and_parts_are_of_something() {
+        let words = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(list(&words), "a, b and c");
+        assert_eq!((list(&words[..2]), list(&words[..1])), ("a and b".to_owned(), "a".to_owned()));
+        assert_eq!((percent_of(1, 3), percent_of(5, 0)), ("33 %".to_owned(), "0 %".to_owned()));
+    }
 
     #[test]
     fn numbers_are_short_and_have_a_unit() {

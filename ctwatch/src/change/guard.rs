@@ -31,6 +31,8 @@ pub struct Surroundings {
     pub page_bytes: u64,
     /// Whether values of the whole machine can be written from here.
     pub reaches_machine: bool,
+    /// Values that cannot be written, and why, in words.
+    pub unwritable: Vec<(String, String)>,
 }
 
 /// Why a change is not made.
@@ -87,12 +89,20 @@ pub enum Objection {
          namespace"
     )]
     NotFromHere(String),
+    /// It cannot be written.
+    #[error("{key} cannot be written here: {why}")]
+    Unwritable {
+        /// The value.
+        key: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Objection {
     /// Whether it is the place that is wrong, and not the plan.
     pub fn is_of_place(&self) -> bool {
-        matches!(self, Self::NotFromHere(_))
+        matches!(self, Self::NotFromHere(_) | Self::Unwritable { .. })
     }
 }
 
@@ -123,8 +133,11 @@ fn value(change: &PlannedChange, why: &str) -> Objection {
 }
 
 fn place(knob: &Knob, surroundings: &Surroundings) -> Option<Objection> {
-    let is_wrong = knob.scope == Scope::Machine && !surroundings.reaches_machine;
-    is_wrong.then(|| Objection::NotFromHere(knob.key.clone()))
+    if knob.scope == Scope::Machine && !surroundings.reaches_machine {
+        return Some(Objection::NotFromHere(knob.key.clone()));
+    }
+    let (key, why) = surroundings.unwritable.iter().find(|(key, _)| *key == knob.key)?;
+    Some(Objection::Unwritable { key: key.clone(), why: why.clone() })
 }
 
 fn settled(knob: &Knob, change: &PlannedChange, surroundings: &Surroundings) -> Option<Objection> {
@@ -170,7 +183,7 @@ fn stall(
 }
 
 fn memory(change: &PlannedChange, surroundings: &Surroundings) -> Option<Objection> {
-    if change.to <= change.from {
+    if change.to <= change.from || is_lower(change) {
         return None;
     }
     let more = change.to - change.from;
@@ -209,6 +222,7 @@ mod tests {
             entry_bytes: 384,
             page_bytes: 4096,
             reaches_machine: true,
+            unwritable: Vec::new(),
         }
     }
 
@@ -276,5 +290,11 @@ mod tests {
         let objections = found(LIMIT, 65_536, 131_072, &child);
         assert!(objections.iter().all(Objection::is_of_place) && objections.len() == 1);
         assert_eq!(found(CLOSE_WAIT, 60, 30, &child), []);
+        let why = (CLOSE_WAIT.to_owned(), "read-only".to_owned());
+        let read_only = Surroundings { unwritable: vec![why], ..surroundings() };
+        assert!(matches!(
+            found(CLOSE_WAIT, 60, 30, &read_only)[..],
+            [Objection::Unwritable { .. }]
+        ));
     }
 }

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::{
     knob::{Knob, Scope},
     system::System,
@@ -46,6 +48,18 @@ impl Machine {
     /// Whether values of the whole machine can be reached from here.
     pub fn reaches_initial(&self) -> bool {
         self.initial.is_some()
+    }
+
+    /// Makes sure that a value can be written, without writing it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel would say.
+    pub fn check_writable(&self, knob: &Knob) -> io::Result<()> {
+        self.within(knob, || {
+            let flags = AtFlags::EACCESS;
+            Ok(accessat(CWD, &knob.path, Access::WRITE_OK, flags)?)
+        })
     }
 
     fn within<T: Send>(

@@ -7,6 +7,7 @@ mod checksum;
 pub(crate) mod fake;
 pub mod files;
 pub mod guard;
+pub mod history;
 pub mod journal;
 pub mod knob;
 pub mod ledger;
@@ -22,3 +23,4 @@ pub mod system;
 #[cfg(test)]
 mod tests;
 pub mod undo;
+pub mod watchdog;

@@ -60,7 +60,7 @@ pub struct Plan {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
     /// There is none.
-    #[error("no plan has been shown yet")]
+    #[error("there is no plan that was shown and not carried out yet")]
     Missing,
     /// It is none.
     #[error("the plan that was shown last cannot be read any more ({0})")]
@@ -194,7 +194,7 @@ impl Plan {
             for change in &advice.changes {
                 let known = choice.changes.iter().zip(&makers).find(|(of, _)| of.key == change.key);
                 match known {
-                    Some((of, maker)) if of != change => {
+                    Some((of, maker)) if *of != *change => {
                         let (one, other) = ((*maker).to_owned(), advice.id.clone());
                         return Err(ChoiceError::Conflict(one, other, change.key.clone()));
                     }

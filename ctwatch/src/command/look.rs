@@ -383,8 +383,8 @@ fn session_error(error: SessionError) -> CommandError {
     }
 }
 
-/// What it means for the command that a namespace cannot be opened.
-pub fn namespace_error(error: NamespaceError) -> CommandError {
+/// What a namespace that cannot be looked into means for the command.
+pub(super) fn namespace_error(error: NamespaceError) -> CommandError {
     match error {
         NamespaceError::BadName { .. }
         | NamespaceError::NoSuchName { .. }

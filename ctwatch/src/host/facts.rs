@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    expectations, extension_memory, firewall, kernel_log, legacy_names, machine_memory,
+    addresses, expectations, extension_memory, firewall, kernel_log, legacy_names, machine_memory,
     module_users,
     namespace::{NamespaceTarget, NetworkNamespace},
     namespace_list::tracking_namespaces,
@@ -48,6 +48,7 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         may_change_machine: surroundings::may_change_machine(&surroundings),
         namespaces: namespaces(),
         translates_sources: firewall.translates_sources,
+        addresses: addresses::read_in(namespace),
         expectations: expectations::count_in(namespace),
         writers,
         persistence,

@@ -1,6 +1,7 @@
 //! Reads of the machine, through /proc and /sys, and what firewall rules there are through the programs that list them;
 //! nothing here changes anything or makes the kernel load a module.
 
+pub mod addresses;
 pub mod boot;
 pub mod expectations;
 pub mod extension_memory;

@@ -2,8 +2,10 @@
 
 pub mod advice;
 pub mod audit;
+pub mod changes;
 pub mod doctor;
 pub mod json;
+pub mod plan;
 pub mod schema;
 pub mod text;
 pub mod what_if;

@@ -250,6 +250,8 @@ fn why_packets_are_lost() {
             last.kernel.found = Some(5000);
             last.totals.ended = Some(10_000);
             last.totals.entry_seconds = Some(300_000.0);
+            // Of so many sources that none is listed.
+            last.others = SourceNumbers { entries: Some(30_000), ..last.totals };
         })
     };
     let no_found = {

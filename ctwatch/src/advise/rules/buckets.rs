@@ -141,14 +141,13 @@ impl Plan {
             expected: self.expected(memory),
             risk: format!(
                 "no entry is made or ended on the whole machine for about {:.1} ms, and a few packets of known connections may be \
-                 taken for new ones meanwhile{}{}",
+                 taken for new ones meanwhile{}",
                 self.stall_ms(),
                 if self.grows() {
                     ""
                 } else {
                     "; should the limit be raised later, the buckets have to grow with it"
-                },
-                super::writers_risk(case, HASHSIZE)
+                }
             ),
             commands: vec![machine_command(
                 case,

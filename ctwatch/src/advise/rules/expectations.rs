@@ -58,11 +58,9 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
             refused_share: None,
             further: Vec::new(),
         },
-        risk: format!(
-            "each expectation lets in one connection from outside, for as long as its helper says; a client that makes up \
-             announcements can use up any limit{}",
-            super::writers_risk(case, EXPECTATIONS)
-        ),
+        risk: "each expectation lets in one connection from outside, for as long as its helper says; a client that makes up \
+               announcements can use up any limit"
+            .to_owned(),
         commands: vec![machine_command(case, format!("sysctl -w {EXPECTATIONS}={to}"))],
         until: "these are used up as well, or the machine starts anew, unless it is made to last"
             .to_owned(),

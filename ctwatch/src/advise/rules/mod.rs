@@ -1,8 +1,19 @@
 //! The rules, one file each.
 
+pub mod block_source;
 pub mod buckets;
 pub mod expectations;
+pub mod management_reserve;
+mod nft;
+pub mod not_needed;
+pub mod notrack;
+pub mod protect_destination;
 pub mod raise_limit;
+pub mod reset_writer;
+pub mod snat_ports;
+pub mod source_cap;
+mod stateless;
+pub mod tcp_loose;
 pub mod timeouts;
 
 use super::{bounds::Bounds, case::Case, cause::Finding, verdict::Verdict};
@@ -18,9 +29,42 @@ pub struct Rule {
     pub judge: fn(&Case, &Finding, &Bounds) -> Verdict,
 }
 
-/// All rules, in the order in which advice is given and should be followed: what stays needlessly goes first, and buckets
-/// grow before the limit.
+/// All rules, in the order in which advice is given and should be followed. First what stops the cause before conntrack is
+/// reached, and what is no matter of the table's size; then what keeps the machine reachable, and entries that need not
+/// be there; then values, where else they are set and what they are to be: timeouts, buckets, and the limit only behind
+/// them; last what helps against the next time.
 pub const RULES: &[Rule] = &[
+    Rule {
+        id: block_source::ID,
+        what: "block the few sources that fill the table, in front of conntrack",
+        judge: block_source::judge,
+    },
+    Rule {
+        id: protect_destination::ID,
+        what: "protect what a flood from made-up addresses goes to",
+        judge: protect_destination::judge,
+    },
+    Rule {
+        id: tcp_loose::ID,
+        what: "pick up no TCP connection in its middle, against floods and for synproxy",
+        judge: tcp_loose::judge,
+    },
+    Rule { id: snat_ports::ID, what: "give source NAT more ports", judge: snat_ports::judge },
+    Rule {
+        id: management_reserve::ID,
+        what: "keep SSH to this machine reachable when the table is full",
+        judge: management_reserve::judge,
+    },
+    Rule {
+        id: notrack::ID,
+        what: "do not track a stateless service that holds much of the table",
+        judge: notrack::judge,
+    },
+    Rule {
+        id: reset_writer::ID,
+        what: "change a value where somebody else sets it",
+        judge: reset_writer::judge,
+    },
     Rule {
         id: timeouts::ID,
         what: "shorten a timeout whose idle entries fill the table",
@@ -41,6 +85,12 @@ pub const RULES: &[Rule] = &[
         what: "enough expectations for the helpers",
         judge: expectations::judge,
     },
+    Rule { id: source_cap::ID, what: "cap what one source may hold", judge: source_cap::judge },
+    Rule {
+        id: not_needed::ID,
+        what: "do without connection tracking where nothing needs it",
+        judge: not_needed::judge,
+    },
 ];
 
 /// The command that changes a setting of the whole machine, which only the first network namespace can.
@@ -50,13 +100,4 @@ fn machine_command(case: &Case, command: String) -> String {
     } else {
         command
     }
-}
-
-/// Who else sets this, as the end of a sentence; empty if nobody is known to.
-fn writers_risk(case: &Case, key: &str) -> String {
-    let sets = |keys: &[String]| keys.iter().any(|known| known == key);
-    let writer = case.facts.writers.iter().find(|writer| sets(&writer.keys));
-    writer.map_or_else(String::new, |writer| {
-        format!("; {} sets this too, so that it may not last: {}", writer.who, writer.how)
-    })
 }

@@ -174,9 +174,8 @@ fn advice(case: &Case, plan: &Plan) -> Advice {
         expected: expected(case, plan, memory),
         risk: format!(
             "up to {} of kernel memory more if the table fills again, which is never given to anybody else meanwhile; nothing \
-             until then{}",
-            bytes(memory),
-            super::writers_risk(case, LIMIT)
+             until then",
+            bytes(memory)
         ),
         commands: vec![machine_command(case, format!("sysctl -w {LIMIT}={to}"))],
         until: match plan.demand.and_then(|demand| demand.entries) {

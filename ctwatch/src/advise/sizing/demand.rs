@@ -25,8 +25,9 @@ pub struct Flows {
 /// How long an entry lives if it is not evicted, on average.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lifetime {
-    /// In seconds: entries held times seconds, by those that ended in their own time. Eviction only cuts the observation
-    /// short; the quotient is right as long as what ends does not depend on its age, and in a steady state.
+    /// In seconds: of each protocol entries held times seconds, by those that ended in their own time. Eviction only cuts
+    /// the observation short; the quotient is right in a steady state, and where an end does not depend on the age: too
+    /// large where it does and much is evicted.
     pub mean_s: f64,
     /// Its relative standard error, by the number of ends.
     pub error: f64,
@@ -43,70 +44,97 @@ pub struct Demand {
     pub entries: Option<u64>,
 }
 
-/// Estimates it; `None` if the mode counts no new entries.
+/// Estimates it, protocol by protocol, as their entries live for different times; `None` if the mode counts no new entries.
 pub fn estimate(case: &Case) -> Option<Demand> {
-    let flows = flows(case)?;
-    let lifetime = lifetime(case);
-    let entries = lifetime.map(|lifetime| {
-        let wanted = (flows.estimated_per_s * lifetime.mean_s) as u64;
-        // While entries are still growing, fewer end than will.
-        wanted.max(case.entries_max)
-    });
-    Some(Demand { flows, lifetime, entries })
-}
-
-fn flows(case: &Case) -> Option<Flows> {
-    let totals = case.totals();
-    let new = totals.confirmed.or(totals.new)?;
-    let refused = totals.refused.unwrap_or(0);
-    let most_per_s = case.per_s(new.checked_add(refused))?;
-    // Only what is listed is known by protocol; what is not is taken to be like it.
-    let rows = || case.last.sources.iter();
-    let of_tcp = asked(rows().filter(|row| row.key.is_some_and(|key| key.protocol == TCP)));
-    let of_all = asked(rows());
-    if of_all.packets() == 0 {
-        return Some(Flows { most_per_s, estimated_per_s: most_per_s });
+    case.totals().new?;
+    let mut most_per_s = 0.0;
+    let mut estimated_per_s = 0.0;
+    let (mut entries, mut ends) = (Some(0.0), 0);
+    for part in parts(case) {
+        let flows = part.flows(case)?;
+        most_per_s += flows.most_per_s;
+        estimated_per_s += flows.estimated_per_s;
+        ends += part.ends;
+        entries = entries.zip(part.wanted(&flows)).map(|(sum, wanted)| sum + wanted);
     }
-    let tcp_share = of_tcp.packets() as f64 / of_all.packets() as f64;
-    let refused_share = of_tcp.refused as f64 / of_tcp.packets().max(1) as f64;
-    let flows_of_a_packet = flows_by_packets(refused_share);
-    let estimated_per_s = most_per_s * (1.0 - tcp_share + tcp_share * flows_of_a_packet);
-    Some(Flows { most_per_s, estimated_per_s })
+    let flows = Flows { most_per_s, estimated_per_s };
+    let is_known = ends >= ENDS_MIN && estimated_per_s > 0.0;
+    let Some(entries) = entries.filter(|_| is_known) else {
+        return Some(Demand { flows, lifetime: None, entries: None });
+    };
+    // While entries are still growing, fewer end than will.
+    let entries = (entries as u64).max(case.entries_max);
+    let lifetime =
+        Lifetime { mean_s: entries as f64 / estimated_per_s, error: (ends as f64).sqrt().recip() };
+    Some(Demand { flows, lifetime: Some(lifetime), entries: Some(entries) })
 }
 
-/// Packets that asked for an entry.
-#[derive(Clone, Copy, Default)]
-struct Asked {
+/// The traffic of one protocol.
+#[derive(Debug, Default)]
+struct Part {
+    protocol: Option<u8>,
+    held: u64,
     new: u64,
     refused: u64,
+    /// Entries that ended in their own time.
+    ends: u64,
+    entry_seconds: f64,
 }
 
-impl Asked {
-    fn packets(self) -> u64 {
-        self.new.saturating_add(self.refused)
+/// That of each protocol, and of the sources that are not listed.
+fn parts(case: &Case) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for row in case.last.sources.iter().chain([&case.last.others]) {
+        let protocol = row.key.map(|key| key.protocol);
+        match parts.iter_mut().find(|part| part.protocol == protocol) {
+            Some(part) => part.include(row),
+            None => {
+                let mut part = Part { protocol, ..Part::default() };
+                part.include(row);
+                parts.push(part);
+            }
+        }
     }
+    parts
 }
 
-fn asked<'a>(rows: impl Iterator<Item = &'a SourceNumbers>) -> Asked {
-    rows.fold(Asked::default(), |sum, row| Asked {
-        new: sum.new.saturating_add(row.confirmed.or(row.new).unwrap_or(0)),
-        refused: sum.refused.saturating_add(row.refused.unwrap_or(0)),
-    })
+impl Part {
+    fn include(&mut self, row: &SourceNumbers) {
+        let add = |sum: &mut u64, more: Option<u64>| *sum = sum.saturating_add(more.unwrap_or(0));
+        add(&mut self.held, row.entries);
+        add(&mut self.new, row.confirmed.or(row.new));
+        add(&mut self.refused, row.refused);
+        let cut_short = [row.evicted, row.evicted_by_gc, row.transient];
+        let cut_short = cut_short.into_iter().flatten().fold(0, u64::saturating_add);
+        add(&mut self.ends, row.ended.map(|ended| ended.saturating_sub(cut_short)));
+        self.entry_seconds += row.entry_seconds.unwrap_or(0.0);
+    }
+
+    fn flows(&self, case: &Case) -> Option<Flows> {
+        let packets = self.new.saturating_add(self.refused);
+        let most_per_s = case.per_s(Some(packets))?;
+        let refused_share = self.refused as f64 / packets.max(1) as f64;
+        let tries_again = self.protocol == Some(TCP);
+        let flows_of_a_packet = if tries_again { flows_by_packets(refused_share) } else { 1.0 };
+        Some(Flows { most_per_s, estimated_per_s: most_per_s * flows_of_a_packet })
+    }
+
+    /// Entries that it would hold: no fewer than it does. Where nothing is asked for, just those; `None` if nothing ends, so
+    /// that nobody knows how long what is asked for would stay.
+    fn wanted(&self, flows: &Flows) -> Option<f64> {
+        let held = self.held as f64;
+        if flows.most_per_s <= 0.0 {
+            return Some(held);
+        }
+        (self.ends > 0)
+            .then(|| (flows.estimated_per_s * self.entry_seconds / self.ends as f64).max(held))
+    }
 }
 
 /// Flows by packets that open one, if this share of the packets is refused.
 fn flows_by_packets(refused_share: f64) -> f64 {
     let packets: f64 = (0..SYNS_OF_A_FLOW).map(|try_| refused_share.powi(try_)).sum();
     1.0 / packets
-}
-
-fn lifetime(case: &Case) -> Option<Lifetime> {
-    let totals = case.totals();
-    let cut_short = [totals.evicted, totals.evicted_by_gc, totals.transient];
-    let cut_short: u64 = cut_short.into_iter().flatten().fold(0, u64::saturating_add);
-    let ends = totals.ended?.saturating_sub(cut_short);
-    let mean_s = totals.entry_seconds? / ends as f64;
-    (ends >= ENDS_MIN).then(|| Lifetime { mean_s, error: (ends as f64).sqrt().recip() })
 }
 
 #[cfg(test)]
@@ -128,18 +156,24 @@ mod tests {
     #[test]
     fn demand_is_flows_times_lifetime_beyond_the_limit() {
         let case = samples::case(|snapshot| {
-            snapshot.totals.new = Some(4000);
-            snapshot.totals.refused = Some(6000);
-            snapshot.totals.ended = Some(4000);
-            snapshot.totals.evicted = Some(3000);
-            // A thousand entries, held for all of the ten seconds, of which a hundred a second end: ten seconds each.
-            snapshot.totals.entry_seconds = Some(10_000.0);
-            snapshot.sources = vec![row(17, 4000, 6000)];
+            snapshot.sources = vec![
+                // Of a thousand entries a hundred a second end in their own time: ten seconds each.
+                SourceNumbers {
+                    entries: Some(1000),
+                    ended: Some(4000),
+                    evicted: Some(3000),
+                    entry_seconds: Some(10_000.0),
+                    ..row(17, 4000, 6000)
+                },
+                // Five hundred are held and none is asked for: they stay.
+                SourceNumbers { entries: Some(500), entry_seconds: Some(5000.0), ..row(6, 0, 0) },
+            ];
         });
         let demand = estimate(&case).unwrap();
         assert_eq!(demand.flows, Flows { most_per_s: 1000.0, estimated_per_s: 1000.0 });
-        assert!((demand.lifetime.unwrap().mean_s - 10.0).abs() < 1e-9);
-        assert_eq!(demand.entries, Some(10_000));
+        assert_eq!(demand.entries, Some(10_500));
+        assert!((demand.lifetime.unwrap().mean_s - 10.5).abs() < 1e-9);
+        assert!((demand.lifetime.unwrap().error - 0.0316).abs() < 1e-3);
     }
 
     #[test]
@@ -148,11 +182,7 @@ mod tests {
         assert!((flows_by_packets(0.5).recip() - 1.984_375).abs() < 1e-9);
         assert!((flows_by_packets(1.0).recip() - 7.0).abs() < 1e-9);
         assert!((flows_by_packets(0.0) - 1.0).abs() < 1e-9);
-        let case = samples::case(|snapshot| {
-            snapshot.totals.new = Some(100);
-            snapshot.totals.refused = Some(100);
-            snapshot.sources = vec![row(6, 100, 100)];
-        });
+        let case = samples::case(|snapshot| snapshot.sources = vec![row(6, 100, 100)]);
         let flows = estimate(&case).unwrap().flows;
         assert!((flows.most_per_s - 20.0).abs() < 1e-9);
         assert!((flows.estimated_per_s - 20.0 / 1.984_375).abs() < 1e-9);
@@ -160,13 +190,17 @@ mod tests {
 
     #[test]
     fn without_enough_ends_nothing_is_said_of_the_lifetime() {
-        let case = samples::case(|snapshot| {
-            snapshot.totals.new = Some(1000);
-            snapshot.totals.ended = Some(24);
-            snapshot.totals.entry_seconds = Some(5000.0);
-        });
-        let demand = estimate(&case).unwrap();
+        let with = |ended| {
+            let of = SourceNumbers {
+                ended: Some(ended),
+                entry_seconds: Some(5000.0),
+                ..row(17, 1000, 0)
+            };
+            samples::case(|snapshot| snapshot.sources = vec![of])
+        };
+        let demand = estimate(&with(24)).unwrap();
         assert_eq!((demand.lifetime, demand.entries), (None, None));
+        assert!(estimate(&with(25)).unwrap().entries.is_some());
         let unseen = samples::case(|snapshot| snapshot.totals.new = None);
         assert_eq!(estimate(&unseen), None);
     }
@@ -176,15 +210,33 @@ mod tests {
         fn the_estimate_lies_between_a_seventh_and_the_most(
             rows in prop::collection::vec((prop::sample::select(vec![6_u8, 17]), 0_u64..1000, 0_u64..1000), 0..10),
         ) {
-            let (new, refused) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.1, sum.1 + row.2));
             let case = samples::case(|snapshot| {
-                snapshot.totals.new = Some(new);
-                snapshot.totals.refused = Some(refused);
                 snapshot.sources = rows.iter().map(|of| row(of.0, of.1, of.2)).collect();
             });
+            let asked: u64 = rows.iter().map(|row| row.1 + row.2).sum();
             let Flows { most_per_s, estimated_per_s } = estimate(&case).unwrap().flows;
+            prop_assert!((most_per_s - asked as f64 / 10.0).abs() < 1e-6);
             prop_assert!(estimated_per_s <= most_per_s + 1e-9);
             prop_assert!(estimated_per_s >= most_per_s / 7.0 - 1e-9);
+        }
+
+        #[test]
+        fn no_fewer_are_wanted_than_are_held(
+            held in 0_u64..100_000,
+            ended in 0_u64..10_000,
+            asked in 0_u64..10_000,
+        ) {
+            let case = samples::case(|snapshot| {
+                snapshot.table.entries = held;
+                snapshot.sources = vec![SourceNumbers {
+                    entries: Some(held),
+                    ended: Some(ended),
+                    entry_seconds: Some(held as f64 * 10.0),
+                    ..row(17, asked, 0)
+                }];
+            });
+            let entries = estimate(&case).unwrap().entries;
+            prop_assert!(entries.is_none_or(|entries| entries >= held), "{:?}", entries);
         }
     }
 }

@@ -12,6 +12,14 @@ pub fn advise() -> Json {
         "looked_s".to_owned(),
         json!({"type": "number", "description": "how long was looked first, in seconds"}),
     );
+    line.insert(
+        "degraded".to_owned(),
+        json!({
+            "type": "array",
+            "description": "what could not be seen, and why; numbers that rest on it are left out of the evidence",
+            "items": {"type": "string"},
+        }),
+    );
     line.insert("cause".to_owned(), cause());
     line.insert("explanation".to_owned(), text("a few sentences with the numbers"));
     line.insert("evidence".to_owned(), evidence("the numbers that the cause was concluded from"));

@@ -13,6 +13,7 @@ fn full() -> Case {
         snapshot.totals.refused = Some(50_000);
         snapshot.totals.ended = Some(5000);
         snapshot.totals.entry_seconds = Some(655_360.0);
+        snapshot.sources = samples::one_source(snapshot);
     })
 }
 
@@ -47,6 +48,7 @@ fn without_a_lifetime_the_limit_is_doubled() {
     let mut case = full();
     let mut last = (*case.last).clone();
     last.totals.ended = Some(0);
+    last.sources = samples::one_source(&last);
     case.last = last.into();
     let advice = advise(&case, &Bounds::default());
     assert_eq!((to(&advice), advice.expected.refused_share), (131_072, None));
