@@ -32,8 +32,10 @@ pub(super) fn files(subject: &Subject) -> Vec<Sign> {
                 Some(line) => Place { file: finding.file.clone(), line }.to_string(),
                 None => finding.file.clone(),
             };
-            let sentence =
-                format!("{place}: {}: {}. {}", finding.what, finding.why, finding.what_to_do);
+            let sentence = format!(
+                "{place}: {}: {}. What to do: {}",
+                finding.what, finding.why, finding.what_to_do
+            );
             Sign::warning(sentence).with(Datum::text("finding", finding.id, place))
         })
         .collect();

@@ -6,6 +6,7 @@ use crate::{
         bounds::Bounds,
         diagnose,
         facts::{LogSigns, ModuleUse, Need, Surroundings, Unread, User, Writer},
+        persistence::{Machine, Module, Persistence, files::Files},
         samples,
         settings::{BUCKETS, LIMIT, PREFIX},
     },
@@ -262,6 +263,28 @@ fn from_where_nothing_can_be_changed_it_is_told_where_it_can() {
         case.facts.writers.push(Writer { who: "tuned".into(), keys, how: "change it".into() });
     }));
     sign(&writers, "writers", "tuned sets net.netfilter.nf_conntrack_max: change it");
+}
+
+#[test]
+fn files_that_do_not_do_what_they_seem_to_are_told() {
+    let files = Files::from_texts([
+        ("/etc/sysctl.d/10-limit.conf", "net.netfilter.nf_conntrack_count = 131072\n"),
+        ("/etc/sysctl.d/20-old.conf", "net.ipv4.netfilter.ip_conntrack_max = 131072\n"),
+        ("/etc/modprobe.d/ct.conf", "options nf_conntrack hashsize=16384\n"),
+    ]);
+    let machine = Machine { has_systemd: true, module: Module::Loaded, ..Machine::default() };
+    let sections = told(&seen(|case| case.facts.persistence = Persistence::of(&files, &machine)));
+    for (file, words) in [
+        ("/etc/sysctl.d/10-limit.conf line 1", "read-only"),
+        ("/etc/sysctl.d/20-old.conf line 1", "net.netfilter.nf_conntrack_max"),
+        ("/etc/modprobe.d/ct.conf line 1", "eight times"),
+    ] {
+        let told = sign(&sections, "files", file);
+        assert_eq!(told.severity, Some(Severity::Warning), "{told:?}");
+        assert!(told.sentence.contains(words), "{told:?}");
+    }
+    sign(&sections, "files", "after a reboot nf_conntrack.hashsize = 16384");
+    sign(&told(&seen(|_| {})), "files", "no file sets anything of conntrack");
 }
 
 #[test]
