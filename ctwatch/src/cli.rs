@@ -9,14 +9,12 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-pub use self::{
-    advice::{AdviseArguments, BoundsArguments},
-    change::{
-        ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
-        WatchdogArguments,
-    },
-    doctor::DoctorArguments,
+pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::change::{
+    ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
+    WatchdogArguments,
 };
+pub use self::doctor::DoctorArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -96,7 +94,7 @@ tracked, it tells what can be known without that; status 77 means that nothing a
 Examples:
   ctwatch apply                              look, and show what would be changed; changes nothing
   ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply timeout-udp --yes            follow this advice too
+  ctwatch apply shorten-udp-timeout --yes    follow this advice too
   ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
 
 Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
