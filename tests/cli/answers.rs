@@ -87,6 +87,13 @@ fn advice_is_on_one_namespace_and_within_bounds() {
 }
 
 #[test]
+fn a_doctor_examines_one_namespace() {
+    assert_usage_error(&["doctor", "--netns", "all"], "one namespace");
+    assert_usage_error(&["doctor", "--netns", "no-such-namespace"], "no-such-namespace");
+    assert_usage_error(&["doctor", "--for", "0s"], "longer than zero");
+}
+
+#[test]
 fn numbers_are_bounded() {
     assert_usage_error(&["watch", "--max-sources", "0"], "--max-sources");
     assert_usage_error(&["watch", "--top", "many"], "--top");
