@@ -121,6 +121,16 @@ fn only_change_writes_to_the_system() {
 }
 
 #[test]
+fn only_change_ends_entries() {
+    let others: Vec<_> = sources("ctwatch/src")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("conntrack/one_entry.rs"))
+        .filter(|(path, _)| !path.starts_with(workspace().join("ctwatch/src/change")))
+        .collect();
+    none(&lines_with(&others, &["Wanted::Ended"]), "looking ends no entry");
+}
+
+#[test]
 fn what_each_hook_expects_of_its_function_is_said_on_both_sides() {
     let hooks = sources("ctwatch-ebpf/src/hooks");
     let lines = hooks.iter().flat_map(|(_, text)| text.lines());

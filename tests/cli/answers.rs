@@ -60,12 +60,37 @@ fn an_audit_takes_a_time() {
 }
 
 #[test]
+fn what_if_takes_a_timeout_and_seconds() {
+    fn what_if(question: &str) -> [&str; 3] {
+        ["advise", "--what-if", question]
+    }
+    assert_usage_error(&what_if("udp_timeout"), "tcp_timeout_close_wait=60");
+    assert_usage_error(&what_if("nonsense=1"), "there are tcp_timeout_established, ");
+    for seconds in ["0", "-1", "2147484", "soon", ""] {
+        assert_usage_error(&what_if(&format!("udp_timeout={seconds}")), "from 1 to 2147483");
+    }
+    assert_usage_error(&["advise", "--check", "--what-if", "udp_timeout=10"], "--check");
+    assert_usage_error(
+        &["advise", "--netns", "no-such-namespace", "--what-if", "udp_timeout=10"],
+        "no-such-namespace",
+    );
+    assert_usage_error(&["advise", "--netns", "all", "--what-if", "udp_timeout=10"], "--netns");
+}
+
+#[test]
 fn advice_is_on_one_namespace_and_within_bounds() {
     assert_usage_error(&["advise", "--netns", "all"], "advice is on one namespace");
     assert_usage_error(&["advise", "--netns", "no-such-namespace"], "no-such-namespace");
     assert_usage_error(&["advise", "--for", "0s"], "longer than zero");
     assert_usage_error(&["advise", "--memory", "100"], "at most 90 percent");
     assert_usage_error(&["advise", "--stall=-1"], "from 0 to 60000");
+}
+
+#[test]
+fn a_doctor_examines_one_namespace() {
+    assert_usage_error(&["doctor", "--netns", "all"], "one namespace");
+    assert_usage_error(&["doctor", "--netns", "no-such-namespace"], "no-such-namespace");
+    assert_usage_error(&["doctor", "--for", "0s"], "longer than zero");
 }
 
 #[test]

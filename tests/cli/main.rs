@@ -4,3 +4,5 @@
 mod answers;
 #[cfg(test)]
 mod changes;
+#[cfg(test)]
+mod old_guide;

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
+use ctwatch_lab::service::TcpListener;
 use ctwatch_lab::{FlowPlan, Gateway, counters, skip};
 use serde_json::Value;
 
@@ -49,14 +50,18 @@ fn a_flood_has_advice_and_status_three() {
 fn the_text_fits_a_small_terminal_and_says_the_cause_first() {
     let Some(gateway) = flooded() else { return };
     let output = advise(&gateway, &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    // The commands are of no use anywhere else.
+    let shell = format!("nsenter --net={}", gateway.gateway().path().display());
+    assert!(said.contains(&shell), "{said}");
     let text = String::from_utf8(output.stdout).unwrap();
     let cause = text.find("CAUSE: spoofed_flood").unwrap();
     let first = text.find("1. protect-198.51.100.7-53").unwrap();
     let refused = text.find("NOT ADVISED").unwrap();
     assert!(cause < first && first < refused, "{text}");
     let is_command = |line: &str| {
-        ["nft", "sysctl", "conntrack"]
+        ["nft", "sysctl", "conntrack", "#"]
             .iter()
             .any(|program| line.get(12..).is_some_and(|rest| rest.starts_with(program)))
     };
@@ -69,12 +74,15 @@ fn the_text_fits_a_small_terminal_and_says_the_cause_first() {
 #[test]
 fn where_nothing_is_wrong_the_status_is_fine() {
     let Some(gateway) = gateway() else { return };
-    FlowPlan::udp(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
+    // Connections that are in use, of which no timeout is unusual.
+    let _listener = TcpListener::start(gateway.server(), 8080).unwrap();
+    let open = FlowPlan::tcp_handshake(ip("10.0.1.2"), 100).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, 100);
     let output = advise(&gateway, &["--json", "--check"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&line["cause"], items(&line, "advice").count()), (&"none".into(), 0), "{line}");
+    drop(open);
 }
 
 /// A gateway of which made-up sources have taken a part; `None`, said as a skip, where that would take too many.

@@ -2,7 +2,11 @@
 //! as root, in network namespaces of their own; each test says why where it cannot run.
 
 #[cfg(test)]
+mod advice_cases;
+#[cfg(test)]
 mod advice_commands;
+#[cfg(test)]
+mod advice_effects;
 #[cfg(test)]
 mod advise;
 #[cfg(test)]

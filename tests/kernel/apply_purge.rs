@@ -45,6 +45,6 @@ fn apply_purge_ends_what_was_idle_for_too_long_and_nothing_else() {
 
     // Entries from a moment ago were given the shorter timeout: they only look idle.
     scene.remember_plan_to(Values { udp_timeout_s: 29, ..AFTER });
-    scene.run(&purge).refused(1, "it cannot be told yet");
+    scene.run(&purge).refused(1, "was lower than");
     assert_eq!(scene.values(), BEFORE);
 }

@@ -81,6 +81,7 @@ fn doctor_tells_the_order_in_which_modules_can_be_removed() {
     // Held by the rules above.
     let held = sign(&report, "modules", "held by rules")["sentence"].as_str().unwrap();
     assert!(held.contains("nft_masq") || held.contains("nft_nat"), "{held}");
+    assert!(!held.contains("nf_conntrack ("), "its own hooks are not told as a user: {held}");
 
     gateway.stop_translating().unwrap();
     let unused = ConntrackUnused::in_order(&order).unwrap();

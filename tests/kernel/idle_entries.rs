@@ -140,19 +140,28 @@ impl<'a> World<'a> {
     /// TCP, as far as each state.
     fn fill_states(&self) {
         self.set("tcp_timeout_unacknowledged", 432_000);
-        for (number, of) in (0_u16..).zip(STATES) {
-            for (group, (left_s, count)) in (0_u16..).zip(of.groups) {
-                self.set(of.timeout, left_s);
-                self.reach(of, of.first_port + group, count, 1 + u8::try_from(number).unwrap());
-                self.unset(of.timeout);
-            }
+        for of in STATES {
+            self.fill_state(of);
         }
         self.unset("tcp_timeout_unacknowledged");
         self.unset("tcp_timeout_max_retrans");
     }
 
-    fn reach(&self, of: &Reached, port: u16, count: u64, host: u8) {
-        let source = ip(&format!("10.0.9.{host}"));
+    /// Established connections alone.
+    pub(crate) fn fill_established(&self) {
+        STATES.iter().filter(|of| of.state == "ESTABLISHED").for_each(|of| self.fill_state(of));
+    }
+
+    fn fill_state(&self, of: &Reached) {
+        for (group, (left_s, count)) in (0_u16..).zip(of.groups) {
+            self.set(of.timeout, left_s);
+            self.reach(of, of.first_port + group, count);
+            self.unset(of.timeout);
+        }
+    }
+
+    fn reach(&self, of: &Reached, port: u16, count: u64) {
+        let source = ip(&format!("10.0.9.{}", 1 + of.first_port % 100));
         let client = self.gateway.client();
         // A client's port is taken by one connection, whatever it goes to.
         let plan = |protocol| {

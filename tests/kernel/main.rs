@@ -20,6 +20,8 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod causes;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod changed;
@@ -65,6 +67,8 @@ mod prototypes;
 mod ranking;
 #[cfg(test)]
 mod reboot;
+#[cfg(test)]
+mod reboot_files;
 #[cfg(test)]
 mod reclaim;
 #[cfg(test)]

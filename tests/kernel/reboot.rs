@@ -1,20 +1,21 @@
 //! What outlasts a reboot: changes are made and confirmed in one machine, and others start with the files that it kept. The
 //! distribution's own programs set those up; nobody sets a value by hand. `cargo xtask` runs each in a machine of its own.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use ctwatch::{
-    advise::{
-        advice::Change,
-        persistence::{Machine, Persistence},
-    },
-    change::persist::{self, Force, Request, plan_files},
+    advise::persistence::Persistence,
+    change::{persist, record::Place},
+    clock,
     host::{
         namespace::{NamespaceTarget, NetworkNamespace},
-        persistence, settings,
+        persistence,
     },
 };
 use ctwatch_lab::{boot, modules, wait};
+use serde_json::{Value, json};
+
+use crate::observed::ctwatch;
 
 const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const BUCKETS: &str = "/sys/module/nf_conntrack/parameters/hashsize";
@@ -28,7 +29,11 @@ const WANTED: [(&str, &str, &str); 4] = [
     (ESTABLISHED, "net.netfilter.nf_conntrack_tcp_timeout_established", "86400"),
     (UDP_STREAM, "net.netfilter.nf_conntrack_udp_timeout_stream", "180"),
 ];
-const KEPT: [&str; 2] = ["/etc", "/var/lib/ctwatch"];
+const STATE: &str = "/var/lib/ctwatch";
+/// What is handed on from one machine to the next.
+const KEPT: [&str; 2] = ["/etc", STATE];
+const FILES: [&str; 4] =
+    [persist::MODULES_FILE, persist::MODPROBE_FILE, persist::SYSCTL_FILE, persist::UDEV_FILE];
 
 type Values = BTreeMap<&'static str, String>;
 
@@ -59,36 +64,82 @@ fn assert_as_foretold() {
     }
 }
 
+/// Remembers a plan as `ctwatch apply` does when it has shown one: from what is in force to what is wanted.
+fn remember_plan() {
+    let namespace = NetworkNamespace::open(&NamespaceTarget::OwnNamespace).unwrap();
+    let now = values();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let advice = |(path, key, to): (&str, &str, &str)| {
+        json!({
+            "id": key, "what": "what", "risk": "risk", "is_unasked": false, "commands": [], "refused_share": 0.0,
+            "changes": [{"key": key, "from": number(&now[path]), "to": number(to)}],
+        })
+    };
+    let plan = json!({
+        "schema": 1,
+        "boottime_ns": clock::boottime_ns(),
+        "place": Place::now(&namespace).unwrap(),
+        "cause": "growth",
+        "explanation": "more is wanted than fits",
+        "before": {
+            "seconds": 1.0, "entries": 0, "limit": number(&now[LIMIT]), "new_per_s": 0.0, "refused_per_s": 0.0,
+            "refused_share": 0.0,
+        },
+        "entry_bytes": 256,
+        "advice": WANTED.map(advice),
+    });
+    fs::create_dir_all(STATE).unwrap();
+    fs::write(format!("{STATE}/plan.json"), plan.to_string()).unwrap();
+}
+
+/// Runs ctwatch, which must succeed, and returns what it printed.
+#[track_caller]
+fn run(arguments: &[&str]) -> String {
+    let output = Command::new(ctwatch()).args(arguments).output().unwrap();
+    let (said, complained) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {said}{complained}");
+    said
+}
+
+/// What ctwatch says that became of the only change set.
+#[track_caller]
+fn status() -> String {
+    let changes: Value = serde_json::from_str(&run(&["changes", "--json"])).unwrap();
+    let changes = changes["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    changes[0]["status"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn reboot_0_changes_are_made() {
     boot::index_modules().unwrap();
     boot::modprobe("nf_conntrack").unwrap();
-    for (path, _, value) in WANTED {
-        fs::write(path, value).unwrap();
-    }
+    remember_plan();
+    let keys = WANTED.map(|(_, key, _)| key);
+    let options = ["--yes", "--no-look-after", "--confirm-within", "1h"];
+    run(&[&["apply"], keys.as_slice(), options.as_slice()].concat());
     assert_eq!(values(), wanted());
-    boot::keep("/dev/ttyS1", &KEPT).unwrap();
-    let root = Path::new("/");
-    let namespace = NetworkNamespace::open(&NamespaceTarget::OwnNamespace).unwrap();
-    let settings = settings::read_in(&namespace).unwrap();
-    let machine: Machine = persistence::machine(root, Some(&settings));
-    let changes = WANTED.map(|(_, key, to)| Change {
-        key: key.to_owned(),
-        from: String::new(),
-        to: to.to_owned(),
-    });
-    let request = Request {
-        set: 1,
-        when: "today".to_owned(),
-        changes: &changes,
-        child_namespace: None,
-        force: Force::Refuse,
-    };
-    let plan = plan_files(&persistence::files(root), &machine, &request).unwrap();
-    assert_eq!(plan.files.len(), 4, "{plan:?}");
-    for file in plan.files {
-        fs::write(file.path, file.new).unwrap();
+    for file in FILES {
+        assert!(!fs::exists(file).unwrap(), "{file} is not there before it is asked for");
     }
+    boot::keep("/dev/ttyS1", &KEPT).unwrap();
+
+    // Somebody else's file would win: nothing is written then.
+    let other = "/etc/sysctl.d/99-other.conf";
+    fs::write(other, "# theirs\nnet/nf_conntrack_max = 65536\n").unwrap();
+    let refused = Command::new(ctwatch()).args(["confirm", "--persist"]).output().unwrap();
+    let complained = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{complained}");
+    assert!(complained.contains("99-other.conf line 2"), "{complained}");
+    assert!(FILES.iter().all(|file| !fs::exists(file).unwrap()));
+    fs::remove_file(other).unwrap();
+
+    let said = run(&["confirm", "--persist"]);
+    for file in FILES {
+        assert!(said.contains(&format!("wrote {file}")), "{said}");
+    }
+    assert_eq!(status(), "persisted");
     boot::keep("/dev/ttyS2", &KEPT).unwrap();
 }
 
@@ -112,6 +163,7 @@ fn reboot_1_before_they_are_confirmed() {
     for (path, _, value) in WANTED {
         assert_ne!(defaults[path], value, "{path} is the kernel's default again");
     }
+    assert_eq!(status(), "lapsed");
 }
 
 #[test]
@@ -128,6 +180,18 @@ fn reboot_2_with_the_module_loaded_early() {
     udev.announce_all().unwrap();
     assert_eq!(values(), wanted());
     assert_eq!(foretold().findings, []);
+    assert_eq!(status(), "persisted");
+
+    // Undone, nothing of it is left.
+    run(&["rollback"]);
+    for file in FILES {
+        assert!(!fs::exists(file).unwrap(), "{file} is gone");
+    }
+    let before = values();
+    for (path, _, value) in WANTED {
+        assert_ne!(before[path], value);
+    }
+    assert_eq!(status(), "rolled_back");
 }
 
 #[test]
@@ -141,6 +205,7 @@ fn reboot_3_with_the_module_loaded_late() {
     .unwrap_or_else(|error| panic!("{error}: {:?}", values()));
     udev.settle().unwrap();
     assert_eq!(values(), wanted());
+    assert_eq!(status(), "persisted");
 
     // Without the rule of udev's nothing makes the settings of a module that comes late: but its buckets it is given.
     fs::remove_file(persist::UDEV_FILE).unwrap();

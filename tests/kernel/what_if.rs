@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use ctwatch::advise::timeouts::{TIMEOUTS, by_name};
 use ctwatch::change::purge::{IdleEntries, PurgeError, PurgePlan, PurgeReport};
 use ctwatch::host::settings;
+use ctwatch_lab::counters::GlobalSetting;
 use ctwatch_lab::{FlowPlan, Gateway, counters, table, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::changed::{Scene, said};
 use crate::idle_entries::{NEW_S, OLD_S, World, conntrack, namespace};
 use crate::observed::{ctwatch, gateway, ip};
 use crate::without_ctnetlink::Unloaded;
@@ -148,6 +150,56 @@ fn by_kind(gateway: &Gateway) -> BTreeMap<(String, String, bool, bool), u64> {
     kinds
 }
 
+/// As an operator does it: advice, a plan, and the plan carried out.
+#[test]
+fn what_if_advise_foretells_what_apply_purge_ends() {
+    let Some(scene) = Scene::set() else { return };
+    let world = World::new(&scene.gateway);
+    world.fill_established();
+    let entries = || counters::entries(scene.gateway.gateway()).unwrap();
+    assert_eq!(entries(), 15);
+    let _limit = GlobalSetting::limit(20).unwrap();
+    let id = "shorten-tcp-timeout-established";
+    let look = ["--for", "2s", "--netns", scene.name()];
+    let advised = scene.run(&[&["advise", "--json"], look.as_slice()].concat()).fine();
+    let json: Value = serde_json::from_str(&advised.stdout).unwrap();
+    let advice = json["advice"].as_array().unwrap();
+    let advice = advice.iter().find(|advice| advice["id"] == id);
+    let advice = advice.unwrap_or_else(|| panic!("no {id} in {json}"));
+    assert_eq!(
+        (&advice["expected"]["entries_freed"], &advice["changes"][0]["to"], &advice["unasked"]),
+        (&json!(7), &json!("86400"), &json!(false)),
+        "{advice}"
+    );
+
+    let established = || {
+        let settings = settings::read_in(&world.namespace).unwrap();
+        settings.timeout_s("tcp_timeout_established")
+    };
+    let plan = [&["apply"], look.as_slice()].concat();
+    let carry_out = ["apply", id, "--yes", "--no-look-after", "--netns", scene.name()];
+    let purge = [carry_out.as_slice(), &["--purge"]].concat();
+    // A timeout alone ends nothing. Taken back, it was lower until lately, and who has little left may have got it then.
+    let planned = scene.run(&plan).fine();
+    assert!(planned.stdout.contains(id), "{planned:?}");
+    scene.run(&carry_out).fine();
+    assert_eq!((established(), entries()), (Some(86_400), 15));
+    scene.run(&["rollback"]).fine();
+    scene.run(&plan).fine();
+    scene.run(&purge).refused(1, "was lower than the 432000 s that it is");
+    assert_eq!((established(), entries()), (Some(432_000), 15));
+
+    // For somebody who has changed nothing before, as it is done once.
+    let elsewhere = scene.state.with_file_name("other");
+    let run = |arguments: &[&str]| {
+        said(scene.command(arguments).env("CTWATCH_STATE_DIR", &elsewhere).output().unwrap())
+    };
+    run(&plan).fine();
+    let done = run(&purge).fine();
+    assert!(done.stdout.contains("7 of 7 idle entries ended"), "{done:?}");
+    assert_eq!((established(), entries()), (Some(86_400), 8));
+}
+
 #[test]
 fn what_if_an_entry_is_used_or_gone_before_its_end_it_is_left_alone() {
     let Some(gateway) = gateway() else { return };
@@ -197,6 +249,38 @@ fn what_if_ctnetlink_is_not_loaded_nothing_ends_and_no_module_is_loaded() {
     let error = ctwatch::change::purge::purge(&namespace, &plan, 100).unwrap_err();
     let PurgeError::List(source) = &error else { panic!("{error}") };
     assert!(source.to_string().contains("modprobe nf_conntrack_netlink"), "{source}");
+    assert_eq!(counters::entries(gateway.gateway()).unwrap(), 10);
+}
+
+#[test]
+fn what_if_a_rule_has_a_timeout_of_its_own_or_an_rfc_forbids_it_nothing_ends() {
+    let Some(gateway) = gateway() else { return };
+    let namespace = namespace(&gateway);
+    FlowPlan::udp(ip("10.0.1.2"), 10).send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, 10);
+    let before = settings::read_in(&namespace).unwrap();
+    let plan = PurgePlan::new(&before, [(by_name("udp_timeout").unwrap(), 1)]);
+    // Other objects than timeouts do no harm.
+    gateway.add_rules("table inet other {\n counter seen { }\n}\n").unwrap();
+    assert!(IdleEntries::list(&namespace, &plan, 100).is_ok());
+    gateway
+        .add_rules(
+            "table inet short {\n ct timeout short {\n protocol udp;\n policy = { unreplied : 5, replied : 5 }\n }\n}\n",
+        )
+        .unwrap();
+    let error = IdleEntries::list(&namespace, &plan, 100).unwrap_err();
+    assert!(matches!(error, PurgeError::OtherTimeouts(1)), "{error}");
+    let name = gateway.gateway().name();
+    let run = |question: &str| {
+        let arguments = ["advise", "--json", "--netns", name, "--what-if", question];
+        ctwatch_lab::Ctwatch::run(&ctwatch(), &arguments, wait::PATIENCE).unwrap()
+    };
+    let told = run("udp_timeout=1");
+    assert_eq!(told.status.code(), Some(0), "{}", told.stderr);
+    assert!(told.stderr.contains("rules have 1 timeouts of their own"), "{}", told.stderr);
+    let refused = run("tcp_timeout_established=7439");
+    assert_eq!((refused.status.code(), refused.lines.len()), (Some(2), 0), "{}", refused.stderr);
+    assert!(refused.stderr.contains("RFC 5382 REQ-5"), "{}", refused.stderr);
     assert_eq!(counters::entries(gateway.gateway()).unwrap(), 10);
 }
 

@@ -26,6 +26,9 @@ pub struct Facts {
     pub are_users_known: bool,
     /// Rules that keep packets from being tracked; `None` if the rules could not be read.
     pub notrack_rules: Option<u64>,
+    /// Timeouts that rules have of their own (`ct timeout` of nft, `nfct timeout`): with any, what an entry has left does not
+    /// say how long it has been idle. `None` if that could not be asked for.
+    pub timeouts_of_rules: Option<u64>,
     /// What the kernel's log tells of earlier trouble.
     pub log: LogSigns,
     /// How conntrack is in the kernel, and which modules keep it there.

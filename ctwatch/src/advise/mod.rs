@@ -60,3 +60,33 @@ pub fn diagnose(case: &Case, bounds: &Bounds) -> Diagnosis {
     rules::reset_writer::mention(case, &mut advice);
     Diagnosis { finding, advice, refused }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advise::{facts::Writer, settings::LIMIT};
+
+    /// One source among many has filled the table, and kube-proxy would set the limit again.
+    #[test]
+    fn a_diagnosis_is_of_whole_sentences_and_begins_with_what_stops_the_cause() {
+        let mut sources = samples::crowd(50, 20);
+        sources.push(("10.9.0.66", 17, 9000, 500));
+        let mut case = samples::of_sources(&sources);
+        case.facts.writers = vec![Writer {
+            who: "kube-proxy (process 812)".to_owned(),
+            keys: vec![LIMIT.to_owned()],
+            how: "it sets them when it starts".to_owned(),
+        }];
+        let diagnosis = diagnose(&case, &Bounds::default());
+        assert_eq!(diagnosis.finding.cause, cause::Cause::SingleSource);
+        assert_eq!(diagnosis.advice[0].id, "block-source-10.9.0.66");
+        // A larger table would only be the abuser's.
+        assert!(diagnosis.refused.iter().any(|refused| refused.rule == "raise_limit"));
+        assert!(diagnosis.advice.iter().all(|advice| advice.rule != "reset_writer"));
+        let said = diagnosis.advice.iter().flat_map(|a| [&a.what, &a.why, &a.risk, &a.until]);
+        let refused = diagnosis.refused.iter().map(|refused| &refused.why);
+        for sentence in said.chain(refused).chain([&diagnosis.finding.explanation]) {
+            assert!(sentence.ends_with('.'), "{sentence}");
+        }
+    }
+}

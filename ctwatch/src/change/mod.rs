@@ -7,6 +7,7 @@ mod checksum;
 pub(crate) mod fake;
 pub mod files;
 pub mod guard;
+pub mod held;
 pub mod history;
 pub mod journal;
 pub mod knob;

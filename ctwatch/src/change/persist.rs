@@ -270,16 +270,14 @@ fn own(files: &Files, path: &str) -> Result<(), PersistError> {
     if is_ours { Ok(()) } else { Err(PersistError::NotOurs(path.to_owned())) }
 }
 
-/// The files that this machine needs: one that has conntrack built in loads no module.
+/// The files that this machine needs: one that has conntrack built in loads no module. In an order in which none is missing that
+/// sets the limit once the module is given its buckets, wherever writing is cut off.
 fn texts(blocks: &Blocks, machine: &Machine) -> Vec<(&'static str, String)> {
-    let mut texts = Vec::new();
-    if machine.module != Module::BuiltIn {
-        texts.push((MODULES_FILE, format::modules_load()));
-        texts.extend(format::modprobe(blocks).map(|text| (MODPROBE_FILE, text)));
-    }
-    texts.push((SYSCTL_FILE, format::sysctl(blocks)));
+    let mut texts = vec![(SYSCTL_FILE, format::sysctl(blocks))];
     if machine.module != Module::BuiltIn {
         texts.push((UDEV_FILE, format::udev_rules(machine.has_systemd)));
+        texts.push((MODULES_FILE, format::modules_load()));
+        texts.extend(format::modprobe(blocks).map(|text| (MODPROBE_FILE, text)));
     }
     texts
 }

@@ -31,6 +31,7 @@ use crate::{
         dump::{DumpSocket, Reply},
         entry::Entry,
         one_entry::{OneEntry, Wanted},
+        policies,
         socket::ConntrackSocketError,
     },
     host::{namespace::NetworkNamespace, settings},
@@ -78,6 +79,11 @@ pub enum PurgeError {
     /// They cannot be listed; none was ended.
     #[error("the idle entries cannot be listed, and none was ended")]
     List(#[source] ConntrackSocketError),
+    /// Rules have timeouts of their own; none was ended.
+    #[error(
+        "rules have {0} timeouts of their own ('ct timeout' of nft, 'nfct timeout'), and no listing shows which entries they          are for: how long entries have been idle is not known, and none was ended"
+    )]
+    OtherTimeouts(u64),
     /// No socket to end them; none was ended.
     #[error("there is no way to end entries, and none was ended")]
     Open(#[source] ConntrackSocketError),
@@ -135,12 +141,16 @@ impl IdleEntries {
     ///
     /// # Errors
     ///
-    /// [`PurgeError::List`]; without the module nf_conntrack_netlink it says how to load it.
+    /// [`PurgeError::List`]; without the module nf_conntrack_netlink it says how to load it. [`PurgeError::OtherTimeouts`].
     pub fn list(
         namespace: &NetworkNamespace,
         plan: &PurgePlan,
         cap: usize,
     ) -> Result<Self, PurgeError> {
+        match policies::count_in(namespace).map_err(PurgeError::List)? {
+            0 => {}
+            count => return Err(PurgeError::OtherTimeouts(count)),
+        }
         let mut socket = DumpSocket::open_in(namespace).map_err(PurgeError::List)?;
         let outlooks = Outlooks::new(&plan.before, &plan.after);
         let mut listed = Self {

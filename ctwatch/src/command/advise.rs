@@ -5,6 +5,7 @@ use crate::{
     advise::{bounds::Bounds, diagnose},
     cli::AdviseArguments,
     exit::CommandError,
+    host::namespace::{NamespaceChoice, NamespaceTarget},
     output,
 };
 
@@ -26,10 +27,24 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
     } else {
         output::advice::text(&case, &diagnosis)
     };
+    if let Some(place) = elsewhere(&arguments.look.netns).filter(|_| !diagnosis.advice.is_empty()) {
+        look::say(&format!(
+            "the commands are for a shell of root in that network namespace: nsenter --net={place}"
+        ));
+    }
     look::print(printed).await?;
     if arguments.check && !diagnosis.advice.is_empty() {
         let ids: Vec<&str> = diagnosis.advice.iter().map(|advice| advice.id.as_str()).collect();
         return Err(CommandError::Findings(format!("there is advice: {}", ids.join(", "))));
     }
     Ok(())
+}
+
+/// The file of the namespace that is looked at, if it is not the one that this program runs in.
+fn elsewhere(choice: &NamespaceChoice) -> Option<String> {
+    match choice {
+        NamespaceChoice::One(NamespaceTarget::Name(name)) => Some(format!("/run/netns/{name}")),
+        NamespaceChoice::One(NamespaceTarget::Path(path)) => Some(path.display().to_string()),
+        NamespaceChoice::One(NamespaceTarget::OwnNamespace) | NamespaceChoice::All => None,
+    }
 }

@@ -7,6 +7,7 @@ use crate::{
     change::{
         apply::{ApplyError, apply, because, check_from},
         guard::{Objection, Surroundings, objections},
+        held::lower_lately,
         knob::by_key,
         ledger::ChangeSet,
         machine::Machine,
@@ -71,12 +72,19 @@ pub(super) fn carry_out(
     if !objections.is_empty() {
         return Err(objected(&objections).into());
     }
-    let idle = if arguments.purge {
-        long_enough(locked, choice)?;
-        Some(idle(namespace, choice, arguments.purge_max)?)
-    } else {
-        None
-    };
+    if arguments.purge {
+        let (ledger, netns) = (locked.journal.ledger(), place.netns);
+        let lately = lower_lately(ledger, netns, &locked.boot, &choice.changes, clock::wall_ms());
+        if let Some((change, since_s)) = lately {
+            return Err(failed(format!(
+                "nothing was changed: until {since_s} s ago {} was lower than the {} s that it is, and entries from then seem to be \
+                 idle while they are in use: leave out --purge, or wait until that is {} s ago",
+                change.key, change.from, change.to
+            ))
+            .into());
+        }
+    }
+    let idle = arguments.purge.then(|| idle(namespace, choice, arguments.purge_max)).transpose()?;
     let set = locked.journal.ledger().next_id();
     let deadline = arguments.confirm_within.map(|within| Deadline {
         boottime_ns: clock::boottime_ns()
@@ -145,28 +153,6 @@ pub(super) fn surroundings(machine: &mut Machine, plan: &Plan, choice: &Choice) 
         page_bytes: rustix::param::page_size() as u64,
         reaches_machine: machine.reaches_initial(),
     }
-}
-
-/// Makes sure that the timeouts have been what they are for as long as the new ones last: else entries that were given another
-/// one look idle and are not.
-fn long_enough(locked: &Locked, choice: &Choice) -> Result<(), CommandError> {
-    let now_ms = clock::wall_ms();
-    let sets = locked.journal.ledger().sets().iter();
-    for set in sets.filter(|set| set.began.place.boot == locked.boot) {
-        let last_ms = set.rolled_back.as_ref().map_or(set.began.at_ms, |back| back.at_ms);
-        let since_s = u64::try_from(now_ms.saturating_sub(last_ms) / 1000).unwrap_or(0);
-        let early = choice.changes.iter().find(|change| {
-            since_s < change.to && set.values.iter().any(|value| value.key == change.key)
-        });
-        if let Some(PlannedChange { key, to, .. }) = early {
-            return Err(failed(format!(
-                "nothing was changed: {key} was changed {since_s} s ago by change set {}, so it cannot be told yet which entries have \
-                 been idle for {to} s; leave out --purge, or wait",
-                set.id()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Lists idle entries while the old timeouts are in force.

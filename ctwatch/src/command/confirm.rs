@@ -1,10 +1,11 @@
 //! `ctwatch confirm`: keeps changes that would be undone otherwise, and with `--persist` makes them outlast a restart of the
 //! machine.
 
-use super::{look, undoing::Locked};
+use super::{look, persisting, undoing::Locked};
 use crate::{
     change::{
         history::{Became, entry},
+        persist::Force,
         record::Record,
         state::State,
     },
@@ -51,11 +52,21 @@ pub async fn run(arguments: &ConfirmArguments) -> Result<(), CommandError> {
             CommandError::Failed(error.context(format!("change set {id} could not be confirmed")))
         })?;
     }
+    if !arguments.persist {
+        drop(locked);
+        return look::print(format!(
+            "change set {id} is confirmed; a restart of the machine undoes it, unless it is made to last: ctwatch confirm --persist {id}\n"
+        ))
+        .await;
+    }
+    let force = if arguments.force { Force::Write } else { Force::Refuse };
+    let done = persisting::persist(&mut locked, id, force)?;
     drop(locked);
-    look::print(format!(
-        "change set {id} is confirmed; a restart of the machine undoes it, unless it is made to last: ctwatch confirm --persist {id}\n"
-    ))
-    .await
+    let mut text = format!("change set {id} is confirmed and outlasts a restart of the machine\n");
+    for sentence in done {
+        text.push_str(&format!("  {sentence}\n"));
+    }
+    look::print(text).await
 }
 
 fn failed(sentence: String) -> CommandError {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     advise::case::Case,
     cli::LookArguments,
+    conntrack::policies,
     exit::CommandError,
     host::{
         facts,
@@ -78,6 +79,7 @@ pub async fn case_with_patience(
     let settings = settings::read_in(&namespace)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let mut facts = facts::read_in(&namespace, &settings);
+    facts.timeouts_of_rules = policies::count_in(&namespace).ok();
     let Seen { first, last, entries_max, seconds } = seen;
     // Entries that are translated show it whatever rules can be read.
     if last.census.as_ref().is_some_and(|now| !now.census.snat_pools.is_empty()) {

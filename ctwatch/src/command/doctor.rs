@@ -17,7 +17,7 @@ use crate::{
     clock,
     exit::CommandError,
     host::{
-        facts,
+        facts, module_users,
         modules::{self, Presence},
         namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
         settings,
@@ -44,12 +44,17 @@ pub async fn run(arguments: &DoctorArguments) -> Result<(), CommandError> {
         return Err(CommandError::CannotRun(why.to_owned()));
     }
     let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+    // Traced functions hold the module, and let it go a while after they are traced no more.
+    let modules_before = module_users::read();
     let seen = if modules::conntrack() == Presence::Absent {
         Err(NOT_LOADED.to_owned())
     } else {
         let (look, duration) = (&arguments.look, arguments.duration);
         match diagnosis::case_with_patience(look, duration, Patience::End).await {
-            Ok(Some(case)) => Ok(case),
+            Ok(Some(mut case)) => {
+                case.facts.modules = modules_before;
+                Ok(case)
+            }
             // A signal came before anything was seen.
             Ok(None) => return Ok(()),
             Err(CommandError::CannotRun(why)) => Err(why),

@@ -10,6 +10,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod events;
 pub mod look;
+mod persisting;
 pub mod rollback;
 mod undoing;
 pub mod watch;

@@ -11,10 +11,10 @@ use crate::{
     },
     cli::AdviseArguments,
     clock,
-    conntrack::listing::Listing,
+    conntrack::{listing::Listing, policies},
     exit::CommandError,
     host::{
-        facts,
+        firewall,
         namespace::{NamespaceChoice, NetworkNamespace},
         settings,
     },
@@ -34,10 +34,10 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
         ));
     };
     let failed = |error: anyhow::Error| CommandError::Failed(error);
-    let namespace = NetworkNamespace::open(target).map_err(|error| failed(error.into()))?;
+    let namespace = NetworkNamespace::open(target).map_err(look::namespace_error)?;
     let settings = settings::read_in(&namespace).map_err(|error| failed(error.into()))?;
     let bounds = Bounds::from(&arguments.bounds);
-    let translates_sources = facts::read_in(&namespace, &settings).translates_sources;
+    let translates_sources = firewall::read_in(&namespace).translates_sources;
     for question in &arguments.what_if {
         refuse(question, &settings, translates_sources, &bounds)?;
     }
@@ -66,6 +66,12 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
         let answers = asked.into_iter().zip(losers).filter_map(answer).collect();
         Ok::<(Vec<Answer>, _), anyhow::Error>((answers, walk))
     };
+    if let Ok(count @ 1..) = policies::count_in(&namespace) {
+        look::say(&format!(
+            "rules have {count} timeouts of their own ('ct timeout' of nft, 'nfct timeout'): entries that these are for seem to be \
+             idle, and nothing shows which ones they are"
+        ));
+    }
     let walked = tokio::task::spawn_blocking(walk).await;
     let (answers, walk) = walked.map_err(|error| failed(error.into()))?.map_err(failed)?;
     let printed = if arguments.json {

@@ -18,6 +18,10 @@ const MESSAGE_NEW: u16 = SUBSYSTEM;
 pub(super) const MESSAGE_GET: u16 = SUBSYSTEM | 1;
 pub(super) const MESSAGE_DELETE: u16 = SUBSYSTEM | 2;
 const MESSAGE_GET_STATISTICS_OF_CPUS: u16 = SUBSYSTEM | 4;
+/// `NFT_MSG_GETOBJ` of `NFNL_SUBSYS_NFTABLES` (include/uapi/linux/netfilter/nf_tables.h).
+const MESSAGE_GET_NFT_OBJECTS: u16 = 10 << 8 | 19;
+/// `IPCTNL_MSG_TIMEOUT_GET` of `NFNL_SUBSYS_CTNETLINK_TIMEOUT` (include/uapi/linux/netfilter/nfnetlink_cttimeout.h).
+const MESSAGE_GET_TIMEOUT_POLICIES: u16 = 8 << 8 | 1;
 /// `struct nlmsghdr` (include/uapi/linux/netlink.h).
 pub(super) const HEADER_BYTES: usize = 16;
 /// `struct nfgenmsg`.
@@ -30,6 +34,10 @@ pub enum Request {
     Entries,
     /// The statistics of each CPU.
     Statistics,
+    /// All objects that nf_tables has in the namespace.
+    NftObjects,
+    /// All policies that give connections other timeouts.
+    TimeoutPolicies,
 }
 
 impl Request {
@@ -43,6 +51,8 @@ impl Request {
         header.set_message_type(match self {
             Self::Entries => MESSAGE_GET,
             Self::Statistics => MESSAGE_GET_STATISTICS_OF_CPUS,
+            Self::NftObjects => MESSAGE_GET_NFT_OBJECTS,
+            Self::TimeoutPolicies => MESSAGE_GET_TIMEOUT_POLICIES,
         });
         header.set_flags(NLM_F_REQUEST | NLM_F_DUMP);
         header.set_sequence_number(sequence_number);

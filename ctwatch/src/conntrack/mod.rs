@@ -8,6 +8,7 @@ pub mod follow;
 pub mod listing;
 pub mod message;
 pub mod one_entry;
+pub mod policies;
 pub mod proc_line;
 pub mod proc_listing;
 #[cfg(test)]

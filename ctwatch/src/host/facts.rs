@@ -55,6 +55,8 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
         users,
         are_users_known,
         notrack_rules: firewall.notrack_rules,
+        // Asked of the kernel by whoever makes the case.
+        timeouts_of_rules: None,
         log,
         modules: module_users::read(),
         surroundings,

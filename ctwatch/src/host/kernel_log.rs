@@ -124,6 +124,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn signs(records: &[&str]) -> LogSigns {
@@ -169,6 +171,13 @@ mod tests {
         ]);
         let nothing = LogSigns { covers_s: Some(99), is_known: true, ..LogSigns::default() };
         assert_eq!(signs, nothing);
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_gives_a_result(record in "([0-9,-]{0,20};)?(nf_conntrack: |net_ratelimit: |table full){0,4}\\PC*") {
+            let _ = signs(&[&record]);
+        }
     }
 
     #[test]

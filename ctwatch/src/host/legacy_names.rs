@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// Kernels up to 4.18 could have them (`CONFIG_NF_CONNTRACK_PROC_COMPAT`, net/ipv4/netfilter/Kconfig).
+/// Kernels up to 4.8 could have them (`CONFIG_NF_CONNTRACK_PROC_COMPAT`, net/ipv4/netfilter/Kconfig).
 const DIRECTORY: &str = "/proc/sys/net/ipv4/netfilter";
 const PREFIX: &str = "ip_conntrack_";
 

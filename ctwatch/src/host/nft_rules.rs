@@ -25,30 +25,50 @@ const WORDS: &[(&str, Use)] = &[
 ///
 /// # Errors
 ///
-/// The text is no JSON, or not that of a ruleset.
-pub fn read(ruleset: &str, uses: &mut RuleUses) -> Result<(), NotARuleset> {
-    let ruleset: Value = serde_json::from_str(ruleset).map_err(|_| NotARuleset)?;
-    let objects = ruleset.get("nftables").and_then(Value::as_array).ok_or(NotARuleset)?;
+/// The text is no JSON, or not that of a ruleset; or some of it is not told. What is told has been added then.
+pub fn read(ruleset: &str, uses: &mut RuleUses) -> Result<(), RulesetError> {
+    let no_ruleset = RulesetError::NotARuleset;
+    let ruleset: Value = serde_json::from_str(ruleset).map_err(|_| no_ruleset)?;
+    let objects = ruleset.get("nftables").and_then(Value::as_array).ok_or(no_ruleset)?;
+    let mut is_complete = true;
     let makers = makers(objects);
     for rule in objects.iter().filter_map(|object| object.get("rule")) {
         let (family, table) = (text(rule, "family"), text(rule, "table"));
         let by = makers.get(&(family, table)).map_or(String::new(), |maker| format!(" ({maker})"));
         let who = format!("nft table {family} {table}{by}");
         let mut found = Vec::new();
-        walk(rule.get("expr").unwrap_or(&Value::Null), &mut found);
+        let expressions = rule.get("expr").unwrap_or(&Value::Null);
+        walk(expressions, &mut found);
+        is_complete &= !has_unnamed(expressions);
         found.sort_unstable();
         found.dedup();
         for (what, word) in &found {
             uses.add(&who, (*what, word));
         }
     }
-    Ok(())
+    if is_complete { Ok(()) } else { Err(RulesetError::Unnamed) }
 }
 
-/// What was given is not what nft prints.
-#[derive(Debug, thiserror::Error)]
-#[error("nft printed something else than a ruleset in JSON")]
-pub struct NotARuleset;
+/// Why not all rules are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesetError {
+    /// What was given is not what nft prints.
+    #[error("nft printed something else than a ruleset in JSON")]
+    NotARuleset,
+    /// An old nft says of what iptables-nft made only that it is there.
+    #[error(
+        "this nft does not name the matches and targets of rules that iptables-nft made: see 'iptables-save', or install a newer nftables"
+    )]
+    Unnamed,
+}
+
+/// Whether a rule has a match or target of iptables that nft does not name.
+fn has_unnamed(expressions: &Value) -> bool {
+    let mut expressions = expressions.as_array().into_iter().flatten();
+    expressions.any(|expression| {
+        expression.get("xt").is_some_and(|extension| extension.get("name").is_none())
+    })
+}
 
 /// Who made which table, by its name or those of its chains.
 fn makers(objects: &[Value]) -> BTreeMap<(&str, &str), &'static str> {
@@ -118,7 +138,7 @@ mod tests {
     #[test]
     fn rules_are_told_by_table_and_word() {
         let mut uses = RuleUses::default();
-        read(RULESET, &mut uses).unwrap();
+        assert_eq!(read(RULESET, &mut uses), Err(RulesetError::Unnamed));
         assert!(uses.translates_sources());
         assert_eq!(uses.notrack_rules(), 1);
         let user = |who: &str, why: &str, need| User { who: who.into(), why: why.into(), need };
@@ -147,7 +167,8 @@ mod tests {
     #[test]
     fn what_is_no_ruleset_is_an_error() {
         for text in ["", "table inet lab {", "[]", r#"{"nftables": 1}"#] {
-            assert!(read(text, &mut RuleUses::default()).is_err(), "{text}");
+            let found = read(text, &mut RuleUses::default());
+            assert_eq!(found, Err(RulesetError::NotARuleset), "{text}");
         }
     }
 

@@ -46,7 +46,7 @@ impl Reader {
 
     const fn arguments(self) -> &'static [&'static str] {
         match self {
-            // Names, not numbers, would be looked up in files and the network; addresses are not resolved unless asked for.
+            // Addresses are printed as numbers unless asked for otherwise, so no name is looked up.
             Self::Nft => &["-j", "list", "ruleset"],
             Self::IptablesLegacy | Self::Iptables | Self::Ip6tablesLegacy | Self::Ip6tables => {
                 &["-t"]

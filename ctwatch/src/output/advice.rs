@@ -4,7 +4,7 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-use super::json::{SCHEMA, number, time};
+use super::json::{SCHEMA, number, significant, time};
 use crate::advise::{
     Diagnosis,
     advice::{Advice, Amount, Change, Datum, Expected},
@@ -70,7 +70,7 @@ pub(super) fn evidence(data: &[Datum]) -> Value {
     let data = data.iter().map(|datum| {
         let value = match &datum.amount {
             Amount::Count(count) => Value::from(*count),
-            Amount::Real(real) => number(*real),
+            Amount::Real(real) => significant(*real),
             Amount::Text(text) => Value::from(text.as_str()),
         };
         (datum.name.to_owned(), json!({ "value": value, "from": datum.from }))

@@ -118,6 +118,12 @@ fn value(value: Value) -> Json {
     }
 }
 
+/// Six significant digits, for what may be as small as a probability is.
+pub(super) fn significant(real: f64) -> Json {
+    // The text of a number is parsed again: what is finite stays so.
+    Json::from(format!("{real:.5e}").parse().unwrap_or(real))
+}
+
 /// Three digits after the point: finer than anything that is measured here.
 pub(super) fn number(real: f64) -> Json {
     Json::from((real * 1000.0).round() / 1000.0)

@@ -4,6 +4,7 @@ mod advise;
 mod census;
 mod changes;
 mod doctor;
+mod what_if;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -12,6 +13,7 @@ use crate::model::fields::{self, Field};
 pub use advise::advise;
 pub use changes::changes;
 pub use doctor::doctor;
+pub use what_if::what_if;
 
 /// The schema of one line of `watch --json`.
 pub fn watch() -> Json {
@@ -208,7 +210,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::audit::{Identity, Sides},
+        advise::what_if::{Answer, WhatIf},
+        model::{
+            audit::{Identity, Sides},
+            moment::Moment,
+        },
         output::{self, json, sample},
     };
 
@@ -251,6 +257,15 @@ mod tests {
             Identity { id: "held", what: "", sides: Ok(Sides { left: 1, right: 1, note: None }) };
         let line = output::audit::json(&sample::snapshot(), &[identity]);
         assert_keys(&audit(), &serde_json::from_str(&line).unwrap(), "audit");
+        let answer = Answer {
+            question: "udp_timeout=10".parse().unwrap(),
+            from_s: 30,
+            what_if: WhatIf { entries: 3, ends: 2, undecided: 1 },
+            losers: vec![("10.0.1.2".parse().unwrap(), 2)],
+        };
+        let at = Moment { monotonic_ns: 0, wall_ns: 0 };
+        let line = output::what_if::json(at, 1, 3, std::slice::from_ref(&answer));
+        assert_keys(&what_if(), &serde_json::from_str(&line).unwrap(), "what-if");
         let mut diagnosis = output::advice::sample::diagnosis();
         // First the one that has everything in it.
         diagnosis.advice.reverse();
@@ -270,6 +285,7 @@ mod tests {
             ("audit", audit()),
             ("advise", advise()),
             ("doctor", doctor()),
+            ("what-if", what_if()),
             ("changes", changes()),
         ];
         for (name, schema) in schemas {

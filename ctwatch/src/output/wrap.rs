@@ -10,7 +10,9 @@ pub fn wrap(text: &mut String, label: &str, indent: usize, sentence: &str) {
     // Writing to a string cannot fail.
     let _ = write!(text, "{label:<indent$}");
     let mut column = indent;
-    for word in sentence.split_whitespace() {
+    // A number stays with its percent sign.
+    let sentence = sentence.replace(" %", "\u{a0}%");
+    for word in sentence.split_ascii_whitespace() {
         let width = word.chars().count();
         if column > indent && column + 1 + width > WIDTH {
             let _ = write!(text, "\n{:indent$}", "");
@@ -19,7 +21,7 @@ pub fn wrap(text: &mut String, label: &str, indent: usize, sentence: &str) {
             text.push(' ');
             column += 1;
         }
-        text.push_str(word);
+        text.push_str(&word.replace('\u{a0}', " "));
         column += width;
     }
     text.push('\n');
@@ -36,6 +38,13 @@ mod tests {
         let line = ["seven77"; 9].join(" ");
         assert_eq!(text, format!("  why   {line}\n        seven77\n"));
         assert_eq!(text.lines().next().map(str::len), Some(79));
+    }
+
+    #[test]
+    fn a_number_stays_with_its_percent_sign() {
+        let mut text = String::new();
+        wrap(&mut text, "", 0, &format!("{} 98 % of it", "x".repeat(77)));
+        assert_eq!(text, format!("{}\n98 % of it\n", "x".repeat(77)));
     }
 
     #[test]

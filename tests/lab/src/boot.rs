@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{modules, program, wait};
 
@@ -91,6 +91,33 @@ pub fn load_listed_modules() -> Result<()> {
 /// When `systemd-sysctl` fails.
 pub fn set_sysctls() -> Result<()> {
     program::run(&format!("{SYSTEMD}/systemd-sysctl"), &[], "").map(drop)
+}
+
+/// Who sets sysctls from files when a machine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setter {
+    /// systemd's program, from sysctl.d.
+    Systemd,
+    /// procps' `sysctl --system`, from sysctl.d and /etc/sysctl.conf.
+    Procps,
+}
+
+impl Setter {
+    /// Has it set what it can; a line that it cannot use makes it fail, but does not keep it from the others.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is killed.
+    pub fn set_what_it_can(self) -> Result<()> {
+        let (name, arguments) = match self {
+            Self::Systemd => ("systemd-sysctl", &[][..]),
+            Self::Procps => ("sysctl", &["--system"][..]),
+        };
+        let program = format!("{SYSTEMD}/{name}");
+        let output = Command::new(&program).args(arguments).stdin(Stdio::null()).output();
+        let output = output.with_context(|| format!("cannot start {program}"))?;
+        ensure!(output.status.code().is_some(), "{program} ended with {}", output.status);
+        Ok(())
+    }
 }
 
 /// Loads a module with what it needs.

@@ -27,18 +27,18 @@ const DEADLINE: Duration = Duration::from_secs(5 * 60);
 /// there before changes are confirmed, the second what is there afterwards.
 const KEPT: [&str; 2] = ["unconfirmed", "persisted"];
 
-/// A start of the machine: the scenario that is run in it, and which of the archives it finds.
+/// A start of the machine: what the names of the scenarios begin with that are run in it, and which of the archives it finds.
 struct Start {
-    scenario: &'static str,
+    scenarios: &'static str,
     finds: Option<usize>,
 }
 
 /// The first writes the archives.
 const STARTS: [Start; 4] = [
-    Start { scenario: "reboot_0_changes_are_made", finds: None },
-    Start { scenario: "reboot_1_before_they_are_confirmed", finds: Some(0) },
-    Start { scenario: "reboot_2_with_the_module_loaded_early", finds: Some(1) },
-    Start { scenario: "reboot_3_with_the_module_loaded_late", finds: Some(1) },
+    Start { scenarios: "reboot_0_changes_are_made", finds: None },
+    Start { scenarios: "reboot_1_", finds: Some(0) },
+    Start { scenarios: "reboot_2_", finds: Some(1) },
+    Start { scenarios: "reboot_3_", finds: Some(1) },
 ];
 
 impl Lab<'_> {
@@ -58,7 +58,7 @@ impl Lab<'_> {
         let own = initramfs::build(kernel, &self.ours, &self.programs, Some(&boot))?;
         let file = |name: String| self.workspace.target("vm").join(name);
         let kept = KEPT.map(|what| file(format!("{}-{what}.cpio", kernel.series)));
-        for Start { scenario, finds } in STARTS {
+        for Start { scenarios, finds } in STARTS {
             let mut whole = own.clone();
             if let Some(archive) = finds.and_then(|position| kept.get(position)) {
                 let archive = fs::read(archive)
@@ -68,7 +68,7 @@ impl Lab<'_> {
             let initramfs = file(format!("{}-reboot.cpio", kernel.series));
             packages::write(&initramfs, whole)?;
             let ports = if finds.is_none() { kept.as_slice() } else { &[] };
-            let found = self.start(kernel, &initramfs, scenario, ports)?;
+            let found = self.start(kernel, &initramfs, scenarios, ports)?;
             let failed = found.has_failed();
             outcome.add(found);
             if failed && finds.is_none() {
@@ -87,26 +87,30 @@ impl Lab<'_> {
         &self,
         kernel: &Kernel,
         initramfs: &PathBuf,
-        scenario: &str,
+        scenarios: &str,
         further_ports: &[PathBuf],
     ) -> Result<Outcome> {
         let machine = Machine {
             kernel: &kernel.image,
             initramfs,
-            arguments: self.kernel_arguments("test", &[scenario.to_owned()], &[]),
+            arguments: self.kernel_arguments("test", &[scenarios.to_owned()], &[]),
             clock: Clock::Time,
             processors: Processors::One,
             further_ports,
         };
-        let log = self.workspace.target("vm").join(format!("{}-{scenario}.log", kernel.series));
+        let log = self.workspace.target("vm").join(format!(
+            "{}-{}.log",
+            kernel.series,
+            scenarios.trim_end_matches('_')
+        ));
         let show = |line: &str| show_test(&kernel.series, line);
         let outcome = match self.qemu.test(&machine, &log, DEADLINE, show)? {
             Ok(outcome) if outcome == Outcome::default() => {
-                Outcome::failed(format!("kernel {}: there is no {scenario}", kernel.release))
+                Outcome::failed(format!("kernel {}: there is no {scenarios}", kernel.release))
             }
             Ok(outcome) => outcome,
             Err(reason) => {
-                Outcome::failed(format!("kernel {}: {scenario}: {reason}", kernel.release))
+                Outcome::failed(format!("kernel {}: {scenarios}: {reason}", kernel.release))
             }
         };
         if outcome.has_failed() {

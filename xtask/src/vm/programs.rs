@@ -31,9 +31,9 @@ const PEERS: Wanted = Wanted { directory: "peers", packages: &["bpftrace"], name
 
 /// What sets a machine up when it starts: what loads modules, sets sysctls, and acts when a module is added.
 const BOOT: Wanted = Wanted {
-    directory: "boot",
-    packages: &["systemd", "udev", "kmod"],
-    names: &["kmod", "udevadm", "systemd-modules-load", "systemd-sysctl"],
+    directory: "boot-programs",
+    packages: &["systemd", "udev", "kmod", "procps"],
+    names: &["kmod", "udevadm", "systemd-modules-load", "systemd-sysctl", "sysctl"],
 };
 
 const PROGRAM_DIRECTORIES: [&str; 6] =

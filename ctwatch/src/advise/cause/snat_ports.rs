@@ -15,12 +15,13 @@ const CLASHES_MIN: u64 = 10;
 
 /// Whether connections fail because no port is left, or hardly any is.
 pub(super) fn are_used_up(signs: &Signs<'_>) -> Option<Finding> {
-    let fullest = fullest(signs).filter(|pool| pool.utilization >= USED_UP);
+    let fullest = fullest_pool(signs).filter(|pool| pool.utilization >= USED_UP);
     let found = signs.case.kernel().found.unwrap_or(0);
-    // A rule may narrow the ports to a range that no entry shows: then only the failures tell. NAT has looked for a free
-    // tuple more often than it failed, or the failures are something else.
+    // A rule may narrow the ports to a range that no entry shows: then only the failures tell, where sources are translated
+    // at all. The kernel does not count each tuple that TCP finds taken (`nf_nat_used_tuple_harder`, since 6.0).
     let clashes_min = (CLASHES_SHARE_MIN * signs.asked as f64).max(CLASHES_MIN as f64);
-    let fails = signs.clashes as f64 >= clashes_min && found >= signs.clashes;
+    let is_of_nat = fullest_pool(signs).is_some() || found >= signs.clashes;
+    let fails = signs.clashes as f64 >= clashes_min && is_of_nat;
     let is_nearer = |pool: &PoolNumbers| {
         signs.pressure.is_none_or(|pressure| pool.utilization >= pressure.utilization)
     };
@@ -78,7 +79,7 @@ pub(super) fn are_used_up(signs: &Signs<'_>) -> Option<Finding> {
     })
 }
 
-fn fullest<'a>(signs: &Signs<'a>) -> Option<&'a PoolNumbers> {
+fn fullest_pool<'a>(signs: &Signs<'a>) -> Option<&'a PoolNumbers> {
     signs.case.last.census.as_ref()?.census.snat_pools.first()
 }
 

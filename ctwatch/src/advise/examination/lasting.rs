@@ -13,8 +13,8 @@ pub(super) fn legacy_names(subject: &Subject) -> Vec<Sign> {
         return Vec::new();
     }
     let sentence = format!(
-        "this kernel still has {} settings under the names of Linux 2.6 ({}, …): use those that begin with net.netfilter.nf_conntrack_, as kernels \
-         since 4.19 have no others",
+        "this kernel still has {} settings under the names of Linux 2.6 ({}, …): use those that begin with net.netfilter.nf_conntrack_, as today's \
+         kernels have no others",
         names.len(),
         names.first().map_or("", String::as_str)
     );
@@ -32,8 +32,10 @@ pub(super) fn files(subject: &Subject) -> Vec<Sign> {
                 Some(line) => Place { file: finding.file.clone(), line }.to_string(),
                 None => finding.file.clone(),
             };
-            let sentence =
-                format!("{place}: {}: {}. {}", finding.what, finding.why, finding.what_to_do);
+            let sentence = format!(
+                "{place}: {}: {}. What to do: {}",
+                finding.what, finding.why, finding.what_to_do
+            );
             Sign::warning(sentence).with(Datum::text("finding", finding.id, place))
         })
         .collect();

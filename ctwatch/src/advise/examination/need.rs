@@ -11,7 +11,7 @@ pub(super) fn users(subject: &Subject) -> Vec<Sign> {
     let facts = subject.facts;
     let mut signs: Vec<Sign> = facts.users.iter().map(user).collect();
     if let Some(rules) = facts.notrack_rules.filter(|rules| *rules > 0) {
-        let sentence = format!("{rules} rules keep packets from being tracked (notrack)");
+        let sentence = format!("rules that keep packets from being tracked (notrack): {rules}");
         signs.push(Sign::info(sentence).with(Datum::count("notrack_rules", rules, "the rules")));
     }
     if !facts.are_users_known {

@@ -203,7 +203,7 @@ fn legacy(persistence: &Persistence, _: &Files, _: &Machine) -> Vec<PersistenceF
             finding(
                 "legacy_name",
                 &assignment.place,
-                format!("{} is a name that no kernel since 4.10 has", assignment.written),
+                format!("{} is a name of Linux 2.6, which today's kernels do not have", assignment.written),
                 "the names beginning with ip_conntrack were kept for a while when conntrack learned IPv6, and are gone",
                 format!("write `{today} = {}`", assignment.value),
             )

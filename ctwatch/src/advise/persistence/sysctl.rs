@@ -12,7 +12,7 @@ use crate::advise::{
 
 /// Another name of the limit, in the initial namespace only.
 pub const LIMIT_ALIAS: &str = "net.nf_conntrack_max";
-/// Names of before Linux 2.6.29; kernels from 4.10 on have none of them (`CONFIG_NF_CONNTRACK_PROC_COMPAT` is gone).
+/// Names of early Linux 2.6, kept for a while (`CONFIG_NF_CONNTRACK_PROC_COMPAT`); kernels from 5.4 on have none of them.
 pub const LEGACY: [&str; 2] = ["net.ipv4.netfilter.ip_conntrack_", "net.ipv4.ip_conntrack_"];
 
 /// A line that sets a sysctl of conntrack's.
@@ -65,8 +65,9 @@ pub(super) fn unsigned(text: &str) -> Option<u64> {
 
 /// Every assignment to a sysctl of conntrack's in the order in which they are made, later ones winning.
 ///
-/// A name with a wild card stands for every sysctl that it matches and that is neither named anywhere nor excluded by
-/// a line of its own (`-net.netfilter.*`, without a `=`).
+/// A name with a wild card stands for every sysctl that it matches and that no other line names in full: one that begins
+/// with `-` and has no `=` does nothing but that, and with a wild card of its own not even that (`apply_all`,
+/// src/sysctl/sysctl.c of systemd; `write_setting_list`, src/sysctl.c of procps).
 pub fn in_order(files: &Files, machine: &Machine) -> Vec<Assignment> {
     let mut read = files.of(SYSCTL);
     // procps reads it whatever happens, and last of all (sysctl(8), `--system`); systemd only by a link.
@@ -75,10 +76,7 @@ pub fn in_order(files: &Files, machine: &Machine) -> Vec<Assignment> {
         read.push((SYSCTL_CONF, text));
     }
     let lines: Vec<Line> = read.iter().flat_map(|(path, text)| parse(path, text)).collect();
-    let is_named = |key: &str| {
-        lines.iter().any(|line| !line.is_glob() && line.key == key)
-            || lines.iter().any(|line| line.value.is_none() && matches(&line.key, key))
-    };
+    let is_named = |key: &str| lines.iter().any(|line| line.key == key);
     let mut made: Vec<Assignment> = Vec::new();
     for line in &lines {
         let Some(value) = &line.value else { continue };

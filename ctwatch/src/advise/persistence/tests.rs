@@ -205,12 +205,13 @@ fn a_wild_card_stands_for_what_is_named_nowhere() {
         ("/etc/sysctl.d/10.conf", "net.netfilter.nf_conntrack_udp_timeout = 20\n"),
         (
             "/etc/sysctl.d/20.conf",
-            "net.netfilter.nf_conntrack_*_timeout = 25\n-net.netfilter.nf_conntrack_gre_*\n",
+            "net.netfilter.nf_conntrack_*_timeout = 25\n-net.netfilter.nf_conntrack_gre_timeout\n-net.netfilter.nf_conntrack_u*\n",
         ),
     ]);
     assert_eq!(after(&found, UDP).unwrap().0, "20");
     assert_eq!(after(&found, "net.netfilter.nf_conntrack_icmp_timeout").unwrap().0, "25");
     assert_eq!(after(&found, "net.netfilter.nf_conntrack_gre_timeout"), None);
+    assert_eq!(after(&found, "net.netfilter.nf_conntrack_generic_timeout").unwrap().0, "25");
     assert_eq!(after(&found, LIMIT), None);
 }
 

@@ -108,7 +108,7 @@ fn advice(case: &Case, culprit: &Holder) -> Advice {
         risk: risk(case, &name),
         commands: commands(culprit),
         until: format!(
-            "An hour after the commands, when the set lets {name} in again by itself. If it goes on, give the last two again."
+            "An hour after the commands, when the set lets {name} in again by itself. If it goes on, give the last two commands again."
         ),
     }
 }
@@ -157,9 +157,7 @@ fn risk(case: &Case, name: &str) -> String {
         " This machine's own addresses and its routers could not be read: check that it is none of them."
     };
     format!(
-        "All that {name} sends through or to this machine is dropped, SSH included, and its open connections break.{unknown} \
-         {}.",
-        nft::removal(CHAIN)
+        "All that {name} sends through or to this machine is dropped, SSH included, and its open connections break.{unknown}"
     )
 }
 
@@ -199,6 +197,7 @@ fn commands(culprit: &Holder) -> Vec<String> {
         nft::rule(CHAIN, "ip6 saddr @blocked6 counter drop"),
         nft::element(set, &format!("{name} timeout 1h")),
         format!("conntrack -D -f {family} -s {name}"),
+        nft::undo(&[CHAIN]),
     ]
 }
 

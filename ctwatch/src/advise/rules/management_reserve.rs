@@ -62,12 +62,10 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
-        risk: format!(
-            "If your rules accept SSH only by the state of a connection, this cuts you off: 'nft list ruleset' must show that \
+        risk: "If your rules accept SSH only by the state of a connection, this cuts you off: 'nft list ruleset' must show that \
              port 22 is accepted by itself, in and out. Do it with a second session open. If sshd listens on another port, \
-             or port 22 of this machine is forwarded elsewhere, change the port in the rules. {} (and the chain {local}).",
-            nft::removal(CHAIN)
-        ),
+             or port 22 of this machine is forwarded elsewhere, change the port in the rules."
+            .to_owned(),
         commands: vec![
             nft::table(),
             chain,
@@ -76,6 +74,7 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
             empty_local,
             nft::rule(CHAIN, "fib daddr type local tcp dport 22 notrack"),
             nft::rule(&local, "tcp sport 22 notrack"),
+            nft::undo(&[CHAIN, &local]),
         ],
         until: "It can stay for good.".to_owned(),
     }])

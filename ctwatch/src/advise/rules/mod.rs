@@ -101,3 +101,22 @@ fn machine_command(case: &Case, command: String) -> String {
         command
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Blocking comes before anything that makes room, as room is filled at once; and buckets grow before the limit, as long
+    /// chains lose entries.
+    #[test]
+    fn advice_that_is_followed_in_its_order_never_makes_it_worse() {
+        let place = |id: &str| RULES.iter().position(|rule| rule.id == id).expect(id);
+        let order = ["block_source", "protect_destination", "timeouts", "buckets", "raise_limit"];
+        let places = order.map(place);
+        assert!(places.is_sorted(), "{places:?}");
+        let ids: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+        assert_eq!(ids.len(), RULES.len());
+    }
+}

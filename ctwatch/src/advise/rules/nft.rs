@@ -41,9 +41,11 @@ pub(super) fn element(set: &str, element: &str) -> String {
     format!("nft 'add element inet ctwatch {set} {{ {element} }}'")
 }
 
-/// How to take a chain away again.
-pub(super) fn removal(chain: &str) -> String {
-    format!("'nft flush chain inet ctwatch {chain}' undoes it")
+/// How to take the rules of chains away again, for whoever reads the commands: a comment of the shell.
+pub(super) fn undo(chains: &[&str]) -> String {
+    let flushed: Vec<String> =
+        chains.iter().map(|chain| format!("flush chain inet ctwatch {chain}")).collect();
+    format!("# to undo it: nft '{}'", flushed.join("; "))
 }
 
 /// A name for a chain: that of an advice, as far as nft allows it.

@@ -54,8 +54,7 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
         },
         risk: format!(
             "If something needs it after all (translation, rules by 'ct state', a service that makes its own rules), that \
-             stops working at once: {} (and the chain {local}). {}",
-            nft::removal(CHAIN),
+             stops working at once. {}",
             removal(&case.facts.modules)
         ),
         commands: vec![
@@ -66,6 +65,7 @@ pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
             empty_local,
             nft::rule(CHAIN, "notrack"),
             nft::rule(&local, "notrack"),
+            nft::undo(&[CHAIN, &local]),
         ],
         until: "A rule or a service is added that needs connections to be tracked.".to_owned(),
     }])

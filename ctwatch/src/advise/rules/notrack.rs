@@ -103,12 +103,10 @@ fn advice(
             memory_bytes: freed.map(|bytes| -bytes),
             ..Expected::default()
         },
-        risk: format!(
-            "Rules that accept by the state of a connection do not see these packets any more: accept them by port first, in \
+        risk: "Rules that accept by the state of a connection do not see these packets any more: accept them by port first, in \
              both directions. Check that no rule translates their destination: what is not tracked is not translated. \
-             Entries that are there end with their timeouts. {} (and the chain {id}-local).",
-            nft::removal(&id)
-        ),
+             Entries that are there end with their timeouts."
+            .to_owned(),
         commands: commands(&id, service, servers),
         until: "The service moves to another address, or its packets are to be translated."
             .to_owned(),
@@ -137,6 +135,7 @@ fn commands(id: &str, (port, protocol): (u16, u8), servers: &[DestinationNumbers
             ));
         }
     }
+    commands.push(nft::undo(&[id, &local]));
     commands
 }
 

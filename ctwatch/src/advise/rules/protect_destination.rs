@@ -35,6 +35,8 @@ struct Defence {
     how: String,
     risk: String,
     commands: Vec<String>,
+    /// Another chain than the target's own.
+    further_chain: Option<String>,
 }
 
 fn advice(case: &Case, flood: &Flood) -> Advice {
@@ -64,6 +66,8 @@ fn advice(case: &Case, flood: &Flood) -> Advice {
         .collect();
     let from = if prefixes.is_empty() { "all over".to_owned() } else { prefixes.join(", ") };
     let refused = case.totals().refused;
+    let mut chains = vec![target.chain.as_str()];
+    chains.extend(defence.further_chain.as_deref());
     Advice {
         id,
         rule: ID,
@@ -95,8 +99,8 @@ fn advice(case: &Case, flood: &Flood) -> Advice {
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
-        risk: format!("{} {}.", defence.risk, nft::removal(&target.chain)),
-        commands: [target.opening(), defence.commands].concat(),
+        risk: defence.risk,
+        commands: [target.opening(), defence.commands, vec![nft::undo(&chains)]].concat(),
         until: format!(
             "The flood to {} is over: 'ctwatch watch' has no FLOOD line for it any more.",
             target.name
@@ -178,6 +182,7 @@ fn synproxy(target: &Target) -> Defence {
             "sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_timestamps=1".to_owned(),
             "sysctl -w net.netfilter.nf_conntrack_tcp_loose=0".to_owned(),
         ],
+        further_chain: Some(behind),
     }
 }
 
@@ -198,6 +203,7 @@ fn strict(target: &Target) -> Defence {
             empty,
             nft::rule(&behind, &format!("{} ct state invalid counter drop", target.matched)),
         ],
+        further_chain: Some(behind),
     }
 }
 
@@ -219,6 +225,7 @@ fn untracked(target: &Target) -> Defence {
             empty,
             nft::rule(&back, &format!("{answers} notrack")),
         ],
+        further_chain: Some(back),
     }
 }
 
@@ -242,6 +249,7 @@ fn limited(case: &Case, flood: &Flood, target: &Target) -> Defence {
                 target.matched
             ),
         )],
+        further_chain: None,
     }
 }
 

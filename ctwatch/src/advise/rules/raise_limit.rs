@@ -98,7 +98,7 @@ fn why_useless(cause: Cause) -> Option<&'static str> {
             "whoever fills this table would fill a larger one as well: stop or cap the source, its neighbours need no more room"
         }
         Cause::SpoofedFlood => {
-            "made-up addresses are endless, and a larger table fills with them as well: filter the flood before connections \
+            "there is no end of made-up addresses, and a larger table fills with them as well: filter the flood before connections \
              are tracked"
         }
         Cause::SnatPorts => {
@@ -284,8 +284,8 @@ fn expected(case: &Case, plan: &Plan, memory: u64) -> Expected {
     Expected {
         entries_freed: Some(0),
         memory_bytes: Some(i64::try_from(memory).unwrap_or(i64::MAX)),
-        // With room for all that is wanted nobody is refused; where that is not known nothing is foretold.
-        refused_share: entries.filter(|entries| *entries <= plan.to).map(|_| 0.0),
+        // With room for all that is wanted nobody is refused; where that is not known, until it is full again.
+        refused_share: entries.is_none_or(|entries| entries <= plan.to).then_some(0.0),
         further,
     }
 }

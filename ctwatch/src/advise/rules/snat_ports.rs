@@ -76,8 +76,7 @@ fn advice(case: &Case, finding: &Finding, address: IpAddr, pools: &[&PoolNumbers
         expected: Expected::default(),
         risk: "Whoever lets your clients in by their address has to learn the new ones. 'random-fully' adds no port: it only \
                spreads which are taken, so that fewer connections ask for the same one at the same time. The timeouts below \
-               are for these destinations only, and for connections made from now on; 'nft flush chain inet ctwatch \
-               snat-ports' undoes them."
+               are for these destinations only, and for connections made from now on."
             .to_owned(),
         commands: commands(address, pools),
         until: format!("Less than {:.0} % of the ports towards these destinations are taken.", SCARCE * 100.0),
@@ -140,6 +139,9 @@ fn commands(address: IpAddr, pools: &[&PoolNumbers]) -> Vec<String> {
                 destination.address
             ),
         ));
+    }
+    if begun {
+        commands.push(nft::undo(&["snat-ports"]));
     }
     commands
 }

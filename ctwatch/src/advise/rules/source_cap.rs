@@ -99,13 +99,11 @@ fn advice(case: &Case, sources: usize, p99: u64, cap: u64) -> Advice {
         changes: Vec::new(),
         is_unasked: false,
         expected: Expected::default(),
-        risk: format!(
-            "A source with many people behind it, a proxy or another NAT, reaches the cap as well: put it in a rule with \
+        risk: "A source with many people behind it, a proxy or another NAT, reaches the cap as well: put it in a rule with \
              'accept' before these. The cap does not help while the table is full, as an entry is asked for before these \
              rules are reached, and it counts what is forwarded only. Beyond 65535 sources at once further ones are not \
-             capped. {}.",
-            nft::removal(CHAIN)
-        ),
+             capped."
+            .to_owned(),
         commands: vec![
             nft::table(),
             // Without a timeout of its elements, which would forget who holds what, and with 'add', not 'update'.
@@ -118,6 +116,7 @@ fn advice(case: &Case, sources: usize, p99: u64, cap: u64) -> Advice {
                 CHAIN,
                 &format!("ct state new add @held6 {}", over("ip6 saddr & ffff:ffff:ffff:ffff::")),
             ),
+            nft::undo(&[CHAIN]),
         ],
         until: format!("Normal sources hold much more than {p99} entries."),
     }

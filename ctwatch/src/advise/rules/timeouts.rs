@@ -8,6 +8,7 @@ use crate::advise::{
     bounds::Bounds,
     case::Case,
     cause::Finding,
+    pressure::Pressure,
     settings::PREFIX,
     timeouts::{TIMEOUTS, Timeout, by_name},
     verdict::Verdict,
@@ -20,8 +21,6 @@ pub const ID: &str = "timeouts";
 
 /// From this share of the limit on it is worth while, and below it no more is needed.
 const PRESSED_FROM: f64 = 0.7;
-/// So is a table that grows, if it is full within this time.
-const FULL_WITHIN_S: f64 = 3600.0;
 /// A timeout that ends less than this share of the table changes nothing that matters.
 const SHARE_MIN: f64 = 0.05;
 /// Beyond so many times its default a timeout has been raised by somebody; then it is reset first, whatever the pressure.
@@ -45,6 +44,12 @@ struct Candidate {
 pub fn judge(case: &Case, _finding: &Finding, bounds: &Bounds) -> Verdict {
     let Some(walk) = &case.last.census else { return Verdict::Silent };
     let pressed = is_pressed(case);
+    if let Some(count @ 1..) = case.facts.timeouts_of_rules {
+        let why = format!(
+            "rules have {count} timeouts of their own ('ct timeout' of nft, 'nfct timeout'), and no listing shows which entries              they are for: how long entries have been idle is not known"
+        );
+        return if pressed { Verdict::Refuse(why) } else { Verdict::Silent };
+    }
     let needed = needed(case);
     let mut candidates: Vec<Candidate> = TIMEOUTS
         .iter()
@@ -69,16 +74,8 @@ pub fn judge(case: &Case, _finding: &Finding, bounds: &Bounds) -> Verdict {
 }
 
 fn is_pressed(case: &Case) -> bool {
-    let grows_full = || {
-        let left = case.settings.limit()?.saturating_sub(case.entries()) as f64;
-        let growth_per_s = case.growth_per_s();
-        Some(growth_per_s > 0.0 && left / growth_per_s <= FULL_WITHIN_S)
-    };
-    let utilization =
-        case.settings.limit().map_or(0.0, |limit| case.entries() as f64 / limit as f64);
-    utilization >= PRESSED_FROM
-        || case.totals().refused.is_some_and(|refused| refused > 0)
-        || grows_full().unwrap_or(false)
+    Pressure::of(case)
+        .is_some_and(|pressure| pressure.utilization >= PRESSED_FROM || pressure.is_high())
 }
 
 /// How many entries fewer there should be.

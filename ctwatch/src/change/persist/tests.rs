@@ -67,6 +67,20 @@ fn the_four_files_put_every_value_in_force_early_and_late() {
 }
 
 #[test]
+fn wherever_writing_is_cut_off_the_limit_is_not_eight_times_the_buckets() {
+    let changes = [(HASHSIZE, 1024), (LIMIT, 1000)];
+    let wanted = changes.map(|(key, to)| change(key, to));
+    let whole = plan_files(&Files::default(), &machine(&changes), &request(1, &wanted)).unwrap();
+    for written in 0..=whole.files.len() {
+        let cut_off = Plan { files: whole.files[..written].to_vec(), ..Plan::default() };
+        let after = Persistence::of(&with(Files::default(), &cut_off), &machine(&[]));
+        let causes: Vec<Cause> = after.after_reboot.values().map(|after| after.cause).collect();
+        assert!(causes.iter().all(|cause| *cause == Cause::Sysctl), "{written}: {after:?}");
+    }
+    assert_eq!(whole.files.len(), 4);
+}
+
+#[test]
 fn the_limit_is_written_with_the_buckets() {
     let changes = [change(HASHSIZE, 1000)];
     let in_force = machine(&[(HASHSIZE, 1024), (LIMIT, 900)]);

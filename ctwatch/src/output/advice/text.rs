@@ -62,7 +62,7 @@ fn add(text: &mut String, advice: &Advice) {
         labelled("change", &format!("{}: {} -> {}", change.key, change.from, change.to));
     }
     if !advice.changes.is_empty() {
-        labelled("do it", &format!("ctwatch apply {} --yes", advice.id));
+        labelled("do it", &format!("ctwatch apply {}, and again with --yes", advice.id));
     }
     if let Some(expected) = expected(&advice.expected) {
         labelled("expected", &expected);

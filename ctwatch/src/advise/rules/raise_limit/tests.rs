@@ -51,8 +51,11 @@ fn without_a_lifetime_the_limit_is_doubled() {
     last.sources = samples::one_source(&last);
     case.last = last.into();
     let advice = advise(&case, &Bounds::default());
-    assert_eq!((to(&advice), advice.expected.refused_share), (131_072, None));
+    assert_eq!((to(&advice), advice.expected.refused_share), (131_072, Some(0.0)));
     assert!(advice.why.contains("another look"), "{}", advice.why);
+    // 65 536 more at 10 000 a second.
+    let again = advice.expected.further.iter().find(|datum| datum.name == "full_again_after_s");
+    assert_eq!(again.unwrap().amount, crate::advise::advice::Amount::Real(6.5536));
 }
 
 #[test]

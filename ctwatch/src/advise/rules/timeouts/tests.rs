@@ -152,6 +152,16 @@ fn refusals_make_it_critical_and_memory_is_told_where_it_is_known() {
     assert_eq!(advice[0].expected.memory_bytes, Some(-384 * 900));
 }
 
+#[test]
+fn where_rules_have_timeouts_of_their_own_nobody_knows_what_is_idle() {
+    let mut full = case(&[(TIME_WAIT, 50, 900)]);
+    full.facts.timeouts_of_rules = Some(0);
+    assert_eq!(advised(&full), one("shorten-tcp-timeout-time-wait", 60, 900));
+    full.facts.timeouts_of_rules = Some(2);
+    let Verdict::Refuse(why) = judged(&full, &Bounds::default()) else { panic!() };
+    assert!(why.contains("2 timeouts of their own"), "{why}");
+}
+
 /// Every stage of every timeout lies between what is allowed and what it is now.
 #[test]
 fn stages_go_down_and_not_too_far() {
