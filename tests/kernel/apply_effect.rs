@@ -46,7 +46,7 @@ fn apply_does_what_it_showed_and_shows_what_it_did() {
     .unwrap();
 
     let netns = gateway.gateway().name();
-    let look = ["--netns", netns, "--for", "5s"];
+    let look = ["--netns", netns, "--for", "10s"];
     let shown = run(&[&["apply"], &look[..]].concat()).fine();
     println!("{}", shown.stdout);
     assert_eq!(sizes(), (ENTRIES, BUCKETS), "showing a plan changes nothing");
@@ -64,13 +64,17 @@ fn apply_does_what_it_showed_and_shows_what_it_did() {
     println!("{}", done.stdout);
     assert_eq!(sizes(), (limit, buckets), "what was shown is what is done");
     let table = done.stdout.lines().find(|line| line.starts_with("refused share"));
-    assert!(table.is_some_and(|line| line.split('%').count() == 4), "{}", done.stdout);
+    assert!(table.is_some_and(|line| line.ends_with(" 0.00 %")), "{}", done.stdout);
     let changes = run(&["changes", "--json"]).fine();
     let json: Value = serde_json::from_str(&changes.stdout).unwrap();
     let change = &json["changes"][0];
     let share = |of: &Value| of.as_f64().unwrap_or_else(|| panic!("{change}"));
     assert!(share(&change["before"]["refused_share"]) > 0.02, "{change}");
-    assert_eq!(share(&change["predicted_refused_share"]), 0.0, "{change}");
+    // A look that sees too few entries end foretells nothing; one that does, that there is room for all.
+    assert!(
+        change["predicted_refused_share"].as_f64().is_none_or(|share| share == 0.0),
+        "{change}"
+    );
     assert_eq!(share(&change["after"]["refused_share"]), 0.0, "{change}");
     assert_eq!(change["after"]["limit"].as_u64(), Some(limit), "{change}");
 
