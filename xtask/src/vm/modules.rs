@@ -24,7 +24,7 @@ const REQUIRED: [&str; 8] = [
     "veth",
 ];
 /// Some kernels have these inside another module, or not at all.
-const WELCOME: [&str; 10] = [
+const WELCOME: [&str; 11] = [
     "nft_counter",
     "nft_limit",
     "nft_reject",
@@ -32,6 +32,7 @@ const WELCOME: [&str; 10] = [
     "nft_reject_ipv6",
     "nft_reject_inet",
     "nft_log",
+    "nft_objref",
     "nfnetlink_hook",
     "bridge",
     "dummy",
