@@ -32,6 +32,7 @@ const WELCOME: [&str; 11] = [
     "nft_reject_ipv6",
     "nft_reject_inet",
     "nft_log",
+    "nft_objref",
     "nfnetlink_hook",
     "nf_conntrack_tftp",
     "bridge",
