@@ -24,7 +24,7 @@ const REQUIRED: [&str; 8] = [
     "veth",
 ];
 /// Some kernels have these inside another module, or not at all.
-const WELCOME: [&str; 11] = [
+const WELCOME: [&str; 12] = [
     "nft_counter",
     "nft_limit",
     "nft_reject",
