@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
-    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    look::{self, Interrupts, Look, Pace, Patience},
+    timed_look::TimedLook,
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
@@ -47,9 +46,9 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut look) = begun else { return Ok(()) };
-    look::say(&format!("looking for {:?}; Ctrl-C ends it earlier", arguments.duration));
-    let seen = look_on(&mut look, arguments.duration, &mut interrupts).await?;
+    let Some(look) = begun else { return Ok(()) };
+    let mut look = TimedLook::new(look, arguments.duration, &mut interrupts);
+    let seen = look_on(&mut look).await?;
     let (mut printed, mut identities) = (String::new(), Vec::new());
     for Seen { last, refusals_told } in &seen {
         let found = audit(&Case { last, refusals_told: *refusals_told });
@@ -87,43 +86,20 @@ struct Seen {
 }
 
 /// What was seen of each namespace that is still there.
-async fn look_on(
-    look: &mut Look,
-    duration: Duration,
-    interrupts: &mut Interrupts,
-) -> Result<Vec<Seen>, CommandError> {
-    let deadline = Instant::now() + duration;
-    let mut report = ModeReport::default();
-    let mut stopping = false;
+async fn look_on(look: &mut TimedLook<'_>) -> Result<Vec<Seen>, CommandError> {
     let mut told: HashMap<u32, u64> = HashMap::new();
     let (mut interval, mut seen) = (Vec::new(), Vec::new());
-    loop {
-        tokio::select! {
-            biased;
-            () = interrupts.received(), if !stopping => {
-                stopping = true;
-                look.stop();
-            }
-            () = tokio::time::sleep_until(deadline), if !stopping => {
-                stopping = true;
-                look.stop();
-            }
-            next = look.next() => match next? {
-                Some(last) => {
-                    report.tell(&last);
-                    let fresh = last.events.iter().map(|event| event.suppressed.saturating_add(1));
-                    let told = told.entry(last.netns).or_default();
-                    *told = fresh.fold(*told, u64::saturating_add);
-                    interval.push(Seen { refusals_told: *told, last });
-                    if look.is_interval_complete() {
-                        seen = std::mem::take(&mut interval);
-                    }
-                }
-                None if seen.is_empty() => {
-                    return Err(CommandError::Failed(anyhow::anyhow!("nothing was seen")));
-                }
-                None => return Ok(seen),
-            },
+    while let Some(last) = look.next().await? {
+        let fresh = last.events.iter().map(|event| event.suppressed.saturating_add(1));
+        let told = told.entry(last.netns).or_default();
+        *told = fresh.fold(*told, u64::saturating_add);
+        interval.push(Seen { refusals_told: *told, last });
+        if look.is_interval_complete() {
+            seen = std::mem::take(&mut interval);
         }
     }
+    if seen.is_empty() {
+        return Err(CommandError::Failed(anyhow::anyhow!("nothing was seen")));
+    }
+    Ok(seen)
 }

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
-    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    look::{Interrupts, Look, Pace, Patience},
+    timed_look::TimedLook,
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
@@ -71,9 +70,9 @@ pub async fn case_with_patience(
     let pace = Pace { interval: INTERVAL.min(duration), census_patience: CENSUS_PATIENCE };
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(arguments, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut look) = begun else { return Ok(None) };
-    look::say(&format!("looking for {duration:?}; Ctrl-C ends it earlier"));
-    let Some(seen) = look_on(&mut look, duration, &mut interrupts).await? else { return Ok(None) };
+    let Some(look) = begun else { return Ok(None) };
+    let mut look = TimedLook::new(look, duration, &mut interrupts);
+    let Some(seen) = look_on(&mut look).await? else { return Ok(None) };
     let namespace = NetworkNamespace::open(target)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let settings = settings::read_in(&namespace)
@@ -95,41 +94,18 @@ struct Seen {
     seconds: f64,
 }
 
-async fn look_on(
-    look: &mut Look,
-    duration: Duration,
-    interrupts: &mut Interrupts,
-) -> Result<Option<Seen>, CommandError> {
-    let deadline = Instant::now() + duration;
-    let mut report = ModeReport::default();
-    let mut stopping = false;
+async fn look_on(look: &mut TimedLook<'_>) -> Result<Option<Seen>, CommandError> {
     let mut seen: Option<Seen> = None;
-    loop {
-        tokio::select! {
-            biased;
-            () = interrupts.received(), if !stopping => {
-                stopping = true;
-                look.stop();
-            }
-            () = tokio::time::sleep_until(deadline), if !stopping => {
-                stopping = true;
-                look.stop();
-            }
-            next = look.next() => match next? {
-                Some(last) => {
-                    report.tell(&last);
-                    let seen = seen.get_or_insert_with(|| Seen {
-                        first: Arc::clone(&last),
-                        last: Arc::clone(&last),
-                        entries_max: 0,
-                        seconds: 0.0,
-                    });
-                    seen.seconds += last.interval_s;
-                    seen.entries_max = seen.entries_max.max(last.table.entries);
-                    seen.last = last;
-                }
-                None => return Ok(seen),
-            },
-        }
+    while let Some(last) = look.next().await? {
+        let seen = seen.get_or_insert_with(|| Seen {
+            first: Arc::clone(&last),
+            last: Arc::clone(&last),
+            entries_max: 0,
+            seconds: 0.0,
+        });
+        seen.seconds += last.interval_s;
+        seen.entries_max = seen.entries_max.max(last.table.entries);
+        seen.last = last;
     }
+    Ok(seen)
 }

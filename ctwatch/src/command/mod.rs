@@ -12,6 +12,7 @@ pub mod events;
 pub mod look;
 mod persisting;
 pub mod rollback;
+mod timed_look;
 mod undoing;
 pub mod watch;
 pub mod watchdog;
