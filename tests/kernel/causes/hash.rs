@@ -4,7 +4,7 @@
 use std::num::NonZeroU64;
 
 use ctwatch_lab::service::TcpListener;
-use ctwatch_lab::{FlowPlan, address, counters, wait};
+use ctwatch_lab::{FlowPlan, address, counters, skip, wait};
 
 use super::{
     Table, advice, advise, advise_during, assert_cause, assert_foretold, crowd, evidence, follow,
@@ -24,7 +24,7 @@ fn causes_too_few_buckets_lose_as_many_entries_as_foretold() {
     let more = crowd("10.0.2.1", 200, 200_000).starting_at(15_000);
     let diagnosis = advise_during(&gateway, more, 500);
     if diagnosis["evidence"].get("chaintoolong").is_none() {
-        println!("this kernel has no limit on chains: {diagnosis}");
+        skip("this kernel has no limit on hash chains");
         return;
     }
     assert_cause(&diagnosis, "buckets_too_small");

@@ -4,8 +4,9 @@ use std::num::NonZeroU64;
 
 use ctwatch_lab::service::TcpListener;
 use ctwatch_lab::{FlowPlan, address, table, wait};
+use serde_json::{Value, json};
 
-use super::{Table, advise, assert_cause, crowd, evidence, wait_for_entries};
+use super::{Table, advice, advise, assert_cause, crowd, evidence, wait_for_entries};
 use crate::observed::{gateway, ip};
 
 #[test]
@@ -41,6 +42,9 @@ fn causes_close_wait_of_an_hour_is_named_with_its_timeout() {
         "{diagnosis}"
     );
     assert_eq!(of["entries_of_state"]["value"].as_u64(), Some(connections), "{diagnosis}");
+    let advice = advice(&diagnosis, "shorten-tcp-timeout-close-wait");
+    assert_eq!(advice["changes"], to("tcp_timeout_close_wait", 3600, 60), "{diagnosis}");
+    assert_eq!(advice["unasked"], false, "{diagnosis}");
 }
 
 #[test]
@@ -57,4 +61,12 @@ fn causes_unanswered_udp_of_ten_minutes_is_named_with_its_timeout() {
     assert_eq!(of["timeout"]["value"], "udp_timeout", "{diagnosis}");
     assert_eq!(of["timeout_s"]["value"].as_u64(), Some(600), "{diagnosis}");
     assert!(evidence(&diagnosis, "share_of_state") > 0.99, "{diagnosis}");
+    let advice = advice(&diagnosis, "shorten-udp-timeout");
+    assert_eq!(advice["changes"], to("udp_timeout", 600, 30), "{diagnosis}");
+}
+
+/// The change of a timeout from one value to another, as advice has it.
+fn to(timeout: &str, from_s: u32, to_s: u32) -> Value {
+    let key = format!("net.netfilter.nf_conntrack_{timeout}");
+    json!([{ "key": key, "from": from_s.to_string(), "to": to_s.to_string() }])
 }

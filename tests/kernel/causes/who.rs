@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use ctwatch_lab::FlowPlan;
 
 use super::{
-    Table, advise, advise_during, assert_cause, crowd, evidence, refusal, text, wait_for_entries,
+    Table, advice, advise, advise_during, assert_cause, crowd, evidence, refusal, text,
+    wait_for_entries,
 };
 use crate::observed::{gateway, ip};
 
@@ -28,6 +29,9 @@ fn causes_one_abuser_is_named_and_a_larger_limit_refused() {
     assert!((1.0..=5.0).contains(&usual), "{diagnosis}");
     let why = refusal(&diagnosis, "raise_limit");
     assert!(why.contains("would fill a larger one"), "{why}");
+    let advice = advice(&diagnosis, "block-source-10.0.1.66");
+    assert_eq!(advice["severity"], "critical", "{diagnosis}");
+    assert!(!advice["commands"].as_array().unwrap().is_empty(), "{diagnosis}");
 }
 
 #[test]
@@ -52,6 +56,9 @@ fn causes_spoofed_flood_is_named_by_its_destination_and_a_larger_limit_refused()
     );
     assert!(evidence(&diagnosis, "flood_sources") > 1000.0, "{diagnosis}");
     assert!(refusal(&diagnosis, "raise_limit").contains("made-up addresses"), "{diagnosis}");
+    // Nobody is blocked: the addresses are not theirs who send.
+    refusal(&diagnosis, "block_source");
+    advice(&diagnosis, "protect-198.51.100.7-443");
 }
 
 /// A fifth of the table, from everybody, comes and goes.
