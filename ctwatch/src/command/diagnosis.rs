@@ -97,6 +97,9 @@ struct Seen {
 async fn look_on(look: &mut TimedLook<'_>) -> Result<Option<Seen>, CommandError> {
     let mut seen: Option<Seen> = None;
     while let Some(last) = look.next().await? {
+        // Where conntrack has been loaded again the counters have begun again.
+        seen =
+            seen.filter(|seen| seen.last.mode.attached_at_wall_ns == last.mode.attached_at_wall_ns);
         let seen = seen.get_or_insert_with(|| Seen {
             first: Arc::clone(&last),
             last: Arc::clone(&last),
