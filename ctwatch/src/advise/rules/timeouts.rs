@@ -4,10 +4,10 @@
 //! The ids are `shorten-` and the kernel's name with dashes, as in `shorten-tcp-timeout-close-wait`.
 
 use crate::advise::{
-    advice::{Advice, Change, Datum, Expected, Severity},
+    advice::{Advice, Amount, Change, Datum, Expected, Severity},
     bounds::Bounds,
     case::Case,
-    cause::Finding,
+    cause::{Cause, Finding},
     pressure::Pressure,
     settings::PREFIX,
     timeouts::{TIMEOUTS, Timeout, by_name},
@@ -21,7 +21,8 @@ pub const ID: &str = "timeouts";
 
 /// From this share of the limit on it is worth while, and below it no more is needed.
 const PRESSED_FROM: f64 = 0.7;
-/// A timeout that ends less than this share of the table changes nothing that matters.
+/// A timeout that ends less than this share of the table is not advised, unless it is the cause: entries that have just been
+/// made are not idle yet, and will be.
 const SHARE_MIN: f64 = 0.05;
 /// Beyond so many times its default a timeout has been raised by somebody; then it is reset first, whatever the pressure.
 const FAR_ABOVE_DEFAULT: u32 = 2;
@@ -41,19 +42,28 @@ struct Candidate {
 }
 
 /// Judges all timeouts together: as few are advised as suffice, those first that end most.
-pub fn judge(case: &Case, _finding: &Finding, bounds: &Bounds) -> Verdict {
+pub fn judge(case: &Case, finding: &Finding, bounds: &Bounds) -> Verdict {
     let Some(walk) = &case.last.census else { return Verdict::Silent };
     let pressed = is_pressed(case);
     if let Some(count @ 1..) = case.facts.timeouts_of_rules {
         let why = format!(
-            "rules have {count} timeouts of their own ('ct timeout' of nft, 'nfct timeout'), and no listing shows which entries              they are for: how long entries have been idle is not known"
+            "rules have {count} timeouts of their own ('ct timeout' of nft, 'nfct timeout'), and no listing shows which entries they \
+             are for: how long entries have been idle is not known"
         );
         return if pressed { Verdict::Refuse(why) } else { Verdict::Silent };
     }
     let needed = needed(case);
     let mut candidates: Vec<Candidate> = TIMEOUTS
         .iter()
-        .filter_map(|timeout| candidate(case, &walk.census, timeout, needed, bounds))
+        .filter_map(|timeout| {
+            let ends_min = if is_named(finding, timeout) {
+                0
+            } else {
+                // What ends less than that changes nothing that matters.
+                ((walk.census.entries as f64 * SHARE_MIN).ceil() as u64).max(1)
+            };
+            candidate(case, &walk.census, timeout, (needed, ends_min), bounds)
+        })
         .filter(|candidate| pressed || candidate.is_far_above_default())
         .collect();
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.what_if.ends));
@@ -73,6 +83,15 @@ pub fn judge(case: &Case, _finding: &Finding, bounds: &Bounds) -> Verdict {
     }
 }
 
+/// Whether it is the timeout that the finding names.
+fn is_named(finding: &Finding, timeout: &Timeout) -> bool {
+    let is_it = |datum: &Datum| {
+        datum.name == "timeout"
+            && matches!(&datum.amount, Amount::Text(name) if name == timeout.name)
+    };
+    finding.cause == Cause::LingeringState && finding.evidence.iter().any(is_it)
+}
+
 fn is_pressed(case: &Case) -> bool {
     Pressure::of(case)
         .is_some_and(|pressure| pressure.utilization >= PRESSED_FROM || pressure.is_high())
@@ -86,12 +105,12 @@ fn needed(case: &Case) -> u64 {
     enough.map_or(matters, |enough| case.entries().saturating_sub(enough).max(matters)).max(1)
 }
 
-/// The gentlest stage that ends as many as needed, or else as many as any.
+/// The gentlest stage that ends as many as needed, or else as many as any; none if that is less than `ends_min`.
 fn candidate(
     case: &Case,
     census: &Census,
     timeout: &'static Timeout,
-    needed: u64,
+    (needed, ends_min): (u64, u64),
     bounds: &Bounds,
 ) -> Option<Candidate> {
     let from_s = case.settings.timeout_s(timeout.name)?;
@@ -103,9 +122,9 @@ fn candidate(
     let stages: Vec<Candidate> =
         stages(timeout, from_s, least_s).into_iter().filter_map(at).collect();
     let most = stages.iter().map(|stage| stage.what_if.ends).max()?;
-    let matters = most as f64 >= census.entries as f64 * SHARE_MIN && most > 0;
     let wanted = needed.min(most);
-    matters.then(|| stages.into_iter().find(|stage| stage.what_if.ends >= wanted)).flatten()
+    let find = || stages.into_iter().find(|stage| stage.what_if.ends >= wanted);
+    (most >= ends_min).then(find).flatten()
 }
 
 /// To what it may be shortened, the gentlest first.
@@ -115,7 +134,7 @@ fn stages(timeout: &Timeout, from_s: u32, least_s: u32) -> Vec<u32> {
     } else if timeout.name == ESTABLISHED {
         ESTABLISHED_STAGES_S.to_vec()
     } else {
-        vec![from_s / 2, from_s / 4, least_s]
+        vec![timeout.default_s, from_s / 2, from_s / 4, least_s]
     };
     let mut stages: Vec<u32> =
         stages.into_iter().filter(|stage| (least_s..from_s).contains(stage)).collect();
@@ -147,10 +166,12 @@ impl Candidate {
             entry_bytes.and_then(|bytes| i64::try_from(bytes.checked_mul(what_if.ends)?).ok());
         Advice {
             severity,
-            what: format!(
-                "set {name} from {from_s} to {to_s} s, and end the {} entries that would have ended by now",
-                what_if.ends
-            ),
+            what: match what_if.ends {
+                0 => format!("set {name} from {from_s} to {to_s} s"),
+                ends => format!(
+                    "set {name} from {from_s} to {to_s} s, and end the {ends} entries that would have ended by now"
+                ),
+            },
             why: self.why(case),
             evidence: self.evidence(case),
             changes: vec![Change {
@@ -206,7 +227,8 @@ impl Candidate {
                 timeout.default_s
             );
         }
-        why += ". A shorter timeout alone does not touch entries that exist: the idle ones stay for what they have left";
+        why += ". A shorter timeout alone does not touch entries that exist: the idle ones stay for what they have left, and those \
+                that are used, or made from now on, get the new one";
         if what_if.undecided > 0 {
             why += &format!(
                 ". {} more may be idle or in use, which a listing does not tell; they are left alone",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::advise::{
-    cause::{Cause, Finding},
+    cause::{Finding, classify},
     facts::Facts,
     settings::{LIMIT, Settings},
     what_if::with_timeout,
@@ -114,6 +114,28 @@ fn a_value_far_above_its_default_is_reset_to_it_even_without_pressure() {
         advice[0].commands[2].split("  #").next(),
         Some("conntrack -L -p tcp --state CLOSE_WAIT | awk '$3 < 3540'")
     );
+}
+
+/// Entries that have just been made are not idle, but the timeout is what will keep them.
+#[test]
+fn the_timeout_that_is_the_cause_is_shortened_though_nothing_ends_at_once() {
+    let mut full = with(case(&[(CLOSE_WAIT, 3590, 990)]), "tcp_timeout_close_wait", 3600);
+    Arc::make_mut(&mut full.last).floods = None;
+    Arc::make_mut(&mut full.last).sources.clear();
+    let bounds = Bounds::default();
+    let finding = classify(&full, &bounds);
+    assert_eq!(finding.cause, Cause::LingeringState);
+    let Verdict::Advise(advice) = judge(&full, &finding, &bounds) else { panic!() };
+    let [advice] = advice.as_slice() else { panic!("{advice:?}") };
+    assert_eq!(
+        (advice.id.as_str(), advice.changes[0].to.as_str()),
+        ("shorten-tcp-timeout-close-wait", "60")
+    );
+    assert_eq!(advice.expected.entries_freed, Some(0));
+    assert!(!advice.what.contains(" end "), "{}", advice.what);
+    // Without that cause it would have to end something.
+    let nothing = Finding { cause: Cause::None, ..finding };
+    assert!(matches!(judge(&full, &nothing, &bounds), Verdict::Refuse(_)));
 }
 
 #[test]
