@@ -28,7 +28,7 @@ fn apply_unconfirmed_is_undone_though_its_session_was_killed() {
     // It looks for long afterwards, so that it is there to be killed.
     let mut arguments = scene.apply_all();
     arguments.retain(|argument| *argument != "--no-look-after");
-    arguments.extend(["--for", "5m", "--confirm-within", "6s"]);
+    arguments.extend(["--for", "5m", "--confirm-within", "15s"]);
     let mut apply = scene
         .command(&arguments)
         .process_group(0)
@@ -38,6 +38,11 @@ fn apply_unconfirmed_is_undone_though_its_session_was_killed() {
         .spawn()
         .unwrap();
     scene.wait_for(AFTER);
+    // The last value is in force a moment before the journal says that all are.
+    wait::until(wait::PATIENCE, "a change set that waits", || {
+        Ok((scene.latest_change()["status"] == "awaits_confirmation").then_some(()))
+    })
+    .unwrap();
     let dogs = watchdogs(&scene.state);
     assert_eq!(dogs.len(), 1, "{dogs:?}");
     // The whole group of its shell, as when a session is torn down.
