@@ -142,7 +142,8 @@ fn make(
     append(journal, system, Record::Changed { set, key: key.clone() })
 }
 
-fn append(
+/// Tells the journal; an error names it, and says why.
+pub(super) fn append(
     journal: &mut Journal,
     system: &mut impl System,
     record: Record,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::{
-    apply::because,
+    apply::{append, because},
     journal::Journal,
     record::{Contents, Record, SetId, is_persistent},
     system::System,
@@ -98,13 +98,4 @@ fn put(wish: &FileWish, system: &mut impl System) -> Result<(), String> {
     let found = system.file(&wish.path).map_err(|error| because(&error))?;
     let is_right = found == wish.contents;
     is_right.then_some(()).ok_or_else(|| "it was written and is not what was written".to_owned())
-}
-
-fn append(
-    journal: &mut Journal,
-    system: &mut impl System,
-    record: Record,
-) -> Result<(), (String, String)> {
-    let added = journal.append(system, record);
-    added.map_err(|error| ("the journal".to_owned(), format!("{:#}", anyhow::Error::new(error))))
 }
