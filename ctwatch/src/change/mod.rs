@@ -6,6 +6,7 @@ mod checksum;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod files;
+pub mod firewall;
 pub mod guard;
 pub mod held;
 pub mod history;

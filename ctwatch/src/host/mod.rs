@@ -30,3 +30,4 @@ pub mod surroundings;
 pub mod sysctl;
 pub mod tcp_sockets;
 pub mod tuned;
+pub mod user;
