@@ -32,4 +32,7 @@ mod observed;
 #[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]
+#[path = "../kernel/source_entries.rs"]
+mod source_entries;
+#[cfg(test)]
 mod without_ctnetlink;

@@ -76,6 +76,8 @@ mod renamed;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod source_entries;
+#[cfg(test)]
 mod spoofed_flood;
 #[cfg(test)]
 mod table_full;

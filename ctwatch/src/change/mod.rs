@@ -20,6 +20,7 @@ mod place;
 pub mod plan;
 pub mod purge;
 pub mod record;
+pub mod source_entries;
 pub mod state;
 pub mod system;
 #[cfg(test)]
