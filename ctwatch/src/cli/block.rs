@@ -6,7 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 
-use super::{LookArguments, StateArguments, sources};
+use super::{LookArguments, ProtectedArguments, StateArguments, sources};
 use crate::{blocklist::protected::unmapped, host::namespace::NamespaceTarget};
 
 /// A block is never for longer.
@@ -39,6 +39,9 @@ pub struct BlockArguments {
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
+    /// Whom never to block
+    #[command(flatten)]
+    pub protected: ProtectedArguments,
     /// Where effects are remembered
     #[command(flatten)]
     pub state: StateArguments,

@@ -95,7 +95,7 @@ pub enum PlanError {
     )]
     ForeignSet(&'static str),
     /// It was to be unblocked, and is not blocked.
-    #[error("{} is not blocked{}", element(.network), near(.near))]
+    #[error("{} is not blocked{}", element(.network), nearby(.near))]
     NotBlocked {
         /// What was to be unblocked.
         network: IpNet,
@@ -108,7 +108,7 @@ fn left(left_s: Option<u64>) -> String {
     left_s.map_or_else(|| "for ever".to_owned(), |left_s| format!("{left_s} s more"))
 }
 
-fn near(near: &[IpNet]) -> String {
+fn nearby(near: &[IpNet]) -> String {
     /// More are not named.
     const NAMED_MAX: usize = 5;
     if near.is_empty() {
