@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    blocking::{firewall_error, now_s, on_a_thread, open, place, plan_error, report},
+    blocking::{ChangeError, firewall_error, now_s, on_a_thread, open, place, report},
     effect_look::{Begun, EffectLook},
     look::{self, Interrupts},
 };
@@ -24,7 +24,7 @@ use crate::{
             self, FirewallError,
             effect::{self, Effect},
             listing::Listing,
-            plan::{self, BlockPlan, Outcome, PlanError, Terms, Wish},
+            plan::{self, BlockPlan, Outcome, Terms, Wish},
         },
         record::Place,
         source_entries::end_entries,
@@ -33,6 +33,7 @@ use crate::{
     cli::BlockArguments,
     exit::CommandError,
     host::{
+        modules::{self, Presence},
         namespace::{NamespaceChoice, NetworkNamespace},
         protected_addresses, user,
     },
@@ -66,7 +67,7 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
     let terms =
         Terms { now_s: now_s(), by: user::name(), duration: arguments.duration };
     // What cannot be done is told before anybody waits for a look.
-    plan::block(&listing, &wishes, &terms).map_err(plan_error)?;
+    plan::block(&listing, &wishes, &terms).map_err(ChangeError::from)?;
 
     let mut interrupts = Interrupts::new()?;
     let sources: BTreeSet<IpNet> = wishes.iter().map(|wish| wish.network).collect();
@@ -80,11 +81,13 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
             }
         }
     }
-    let work = move |namespace: &NetworkNamespace| carry_out(namespace, &wishes, terms);
-    let plan = on_a_thread(&namespace, work).await?.map_err(|error| match error {
-        CarryOutError::Firewall(error) => firewall_error(error),
-        CarryOutError::Plan(error) => plan_error(error),
-    })?;
+    let plan_now = move |listing: &Listing| {
+        let terms = Terms { now_s: now_s(), ..terms.clone() };
+        let plan = plan::block(listing, &wishes, &terms)?;
+        Ok::<_, ChangeError>((plan.script.clone(), plan))
+    };
+    let change = move |namespace: &NetworkNamespace| firewall::change(namespace, plan_now);
+    let (_, plan) = on_a_thread(&namespace, change).await??;
     say_unusual(&plan);
 
     let fresh: Vec<(IpNet, u64)> = plan
@@ -114,25 +117,6 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
         .collect();
     tell(arguments, &namespace, &place, &plan, &effects).await?;
     unended.map_or(Ok(()), Err)
-}
-
-/// Why nothing was done.
-enum CarryOutError {
-    Firewall(FirewallError),
-    Plan(PlanError),
-}
-
-/// Plans with what the table is like now, and does it.
-fn carry_out(
-    namespace: &NetworkNamespace,
-    wishes: &[Wish],
-    terms: Terms,
-) -> Result<BlockPlan, CarryOutError> {
-    let listing = firewall::read(namespace).map_err(CarryOutError::Firewall)?;
-    let terms = Terms { now_s: now_s(), ..terms };
-    let plan = plan::block(&listing, wishes, &terms).map_err(CarryOutError::Plan)?;
-    firewall::transact(namespace, &plan.script).map_err(CarryOutError::Firewall)?;
-    Ok(plan)
 }
 
 /// Who is to be blocked: the arguments, and the lines of the file.
@@ -213,7 +197,7 @@ async fn end(
     namespace: &Arc<NetworkNamespace>,
     blocked: &[(IpNet, u64)],
 ) -> Result<(Option<u64>, Option<CommandError>), CommandError> {
-    if arguments.keep_entries || blocked.is_empty() {
+    if arguments.keep_entries || blocked.is_empty() || modules::conntrack() == Presence::Absent {
         return Ok((None, None));
     }
     let sources: Vec<IpNet> = blocked.iter().map(|(network, _)| *network).collect();

@@ -64,9 +64,33 @@ pub(super) fn firewall_error(error: FirewallError) -> CommandError {
     }
 }
 
-/// What an error of the plan means: nothing is done for anybody.
-pub(super) fn plan_error(error: PlanError) -> CommandError {
-    CommandError::Failed(anyhow::anyhow!("nothing was changed: {error}"))
+/// Why nothing was changed.
+pub(super) enum ChangeError {
+    /// The rules cannot be read or changed.
+    Firewall(FirewallError),
+    /// It cannot be done as it was asked for.
+    Plan(PlanError),
+}
+
+impl From<FirewallError> for ChangeError {
+    fn from(error: FirewallError) -> Self {
+        Self::Firewall(error)
+    }
+}
+
+impl From<PlanError> for ChangeError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+impl From<ChangeError> for CommandError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Firewall(error) => firewall_error(error),
+            ChangeError::Plan(error) => Self::Failed(anyhow::anyhow!("nothing was changed: {error}")),
+        }
+    }
 }
 
 /// What is told of blocks, and of what is wrong with the rules.

@@ -1,14 +1,15 @@
 //! `ctwatch unblock`: lets sources in again, in one transaction.
 
 use super::{
-    blocking::{firewall_error, on_a_thread, open, plan_error},
+    blocking::{ChangeError, on_a_thread, open},
     look,
 };
 use crate::{
     blocklist::ruleset::element,
-    change::firewall::{self, plan},
+    change::firewall::{self, listing::Listing, plan},
     cli::UnblockArguments,
     exit::CommandError,
+    host::namespace::NetworkNamespace,
 };
 
 /// Lets in again.
@@ -18,17 +19,17 @@ use crate::{
 /// If one of the sources is not blocked, or the rules cannot be changed: then nothing is.
 pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
     let namespace = open(&arguments.netns)?;
-    let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
-    let script = if arguments.all {
-        plan::unblock_all(&listing)
-    } else {
-        plan::unblock(&listing, &arguments.sources).map_err(plan_error)?
+    let (sources, all) = (arguments.sources.clone(), arguments.all);
+    let planned = move |listing: &Listing| {
+        let script = if all { plan::unblock_all(listing) } else { plan::unblock(listing, &sources)? };
+        let is_nothing = script.is_empty();
+        Ok::<_, ChangeError>((script, is_nothing))
     };
-    if script.is_empty() {
+    let change = move |namespace: &NetworkNamespace| firewall::change(namespace, planned);
+    let (listing, is_nothing) = on_a_thread(&namespace, change).await??;
+    if is_nothing {
         return look::print("nobody is blocked\n".to_owned()).await;
     }
-    let done = on_a_thread(&namespace, move |namespace| firewall::transact(namespace, &script));
-    done.await?.map_err(firewall_error)?;
     if arguments.all {
         let blocks = listing.blocks.len();
         return look::print(format!("{blocks} let in again; no rule of ctwatch blocks any more\n")).await;

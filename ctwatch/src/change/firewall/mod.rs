@@ -27,6 +27,8 @@ use crate::host::{
 const NFT: &str = "nft";
 /// 100,000 blocks take 3 seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is tried while elements go.
+const ATTEMPTS_MAX: usize = 3;
 
 /// Why the rules cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +54,10 @@ pub enum FirewallError {
         "nothing was changed: a rule of somebody else uses ctwatch's sets or chains ({0}); 'nft -a list ruleset' shows it: delete it first"
     )]
     InUse(String),
-    /// Somebody changed the table at the same time, or differently than is known here.
+    /// What was to be changed is not there any more: its time was over, or somebody else was quicker.
+    #[error("nothing was changed: the table inet ctwatch changes all the time ({0}); try again")]
+    Moved(String),
+    /// Somebody has changed the table in a way that is not known here.
     #[error(
         "nothing was changed: the kernel refused it ({0}); has somebody else changed the table inet ctwatch? See 'nft list table inet ctwatch', and try again"
     )]
@@ -94,12 +99,37 @@ pub fn read(namespace: &NetworkNamespace) -> Result<Listing, FirewallError> {
     }
 }
 
-/// Carries out a script of nft in a namespace, wholly or not at all. It goes on where this program is interrupted.
+/// Reads what is blocked, plans what to do, and does it, wholly or not at all. Where an element's time is over between
+/// the two it is planned anew. An empty script changes nothing.
 ///
 /// # Errors
 ///
-/// [`FirewallError`]; nothing is changed then, unless nft could not be waited for.
-pub fn transact(namespace: &NetworkNamespace, script: &str) -> Result<(), FirewallError> {
+/// What `plan` says, or [`FirewallError`]; nothing is changed then, unless nft could not be waited for.
+pub fn change<P, E: From<FirewallError>>(
+    namespace: &NetworkNamespace,
+    plan: impl Fn(&Listing) -> Result<(String, P), E>,
+) -> Result<(Listing, P), E> {
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt(namespace, &plan) {
+            Ok(Err(FirewallError::Moved(_))) => {}
+            done => return done?.map_err(E::from),
+        }
+    }
+    attempt(namespace, &plan)?.map_err(E::from)
+}
+
+fn attempt<P, E: From<FirewallError>>(
+    namespace: &NetworkNamespace,
+    plan: &impl Fn(&Listing) -> Result<(String, P), E>,
+) -> Result<Result<(Listing, P), FirewallError>, E> {
+    let listing = read(namespace)?;
+    let (script, planned) = plan(&listing)?;
+    let done = if script.is_empty() { Ok(()) } else { transact(namespace, &script) };
+    Ok(done.map(|()| (listing, planned)))
+}
+
+/// Carries out a script of nft in a namespace, wholly or not at all. It goes on where this program is interrupted.
+fn transact(namespace: &NetworkNamespace, script: &str) -> Result<(), FirewallError> {
     let script = in_memory(script).map_err(|error| FirewallError::Run(error.to_string()))?;
     let ended = namespace.run(|| {
         let mut command = programs::command(NFT);
@@ -140,6 +170,8 @@ fn meant(complained: &str) -> FirewallError {
         FirewallError::Full(set.map_or_else(|| "in the set".to_owned(), |set| format!("in the set {set}")))
     } else if said.contains("Device or resource busy") {
         FirewallError::InUse(line.to_owned())
+    } else if said.contains("No such file or directory") {
+        FirewallError::Moved(line.to_owned())
     } else if said.contains("not supported") && complained.contains("add table") {
         FirewallError::NotSupported(said)
     } else {

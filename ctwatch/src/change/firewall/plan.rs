@@ -1,11 +1,6 @@
 //! Decides what a call of `ctwatch block` or `unblock` does to the sets, and words it as one transaction: pure.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -245,13 +240,9 @@ fn note(known: Option<&Blocked>, why: Option<&str>, terms: &Terms) -> Note {
     }
 }
 
-/// An element whose time may be over at any moment is made once more before it is deleted, so that there is one.
 fn remove(network: &IpNet) -> String {
     let (set, element) = (Set::of(network).name(), element(network));
-    format!(
-        "add element {FAMILY} {TABLE} {set} {{ {element} timeout 1h }}\n\
-         delete element {FAMILY} {TABLE} {set} {{ {element} }}\n"
-    )
+    format!("delete element {FAMILY} {TABLE} {set} {{ {element} }}\n")
 }
 
 fn add(network: &IpNet, note: &Note, dropped: Option<Dropped>, duration_s: u64) -> String {
