@@ -6,7 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, rollback, unblock, watch, watchdog,
+        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, rollback,
+        unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };

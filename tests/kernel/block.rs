@@ -37,17 +37,13 @@ fn stops(abuser: &str, other: &str) {
     let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
     let _limit = GlobalSetting::limit(LIMIT).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let others = |flows| {
-        FlowPlan::udp(ip(other), flows).from_sources(NonZeroU64::new(OTHERS).unwrap())
-    };
+    let others =
+        |flows| FlowPlan::udp(ip(other), flows).from_sources(NonZeroU64::new(OTHERS).unwrap());
     let (mut watch, _) = watch(&gateway, &["--top", "1000"]);
     others(OTHERS * ENTRIES_OF_OTHERS).send(gateway.client()).unwrap();
     let rate = NonZeroU64::new(ABUSER_PER_S).unwrap();
-    let flood = Flood::start(
-        gateway.client(),
-        FlowPlan::udp(ip(abuser), 1_000_000).at_rate(rate),
-    )
-    .unwrap();
+    let flood =
+        Flood::start(gateway.client(), FlowPlan::udp(ip(abuser), 1_000_000).at_rate(rate)).unwrap();
     wait::until(wait::PATIENCE, "a full table", || {
         Ok((counters::entries(gateway.gateway())? >= LIMIT).then_some(()))
     })
@@ -71,7 +67,11 @@ fn stops(abuser: &str, other: &str) {
     assert_eq!(block["after"]["entries_of_sources"], 0, "{block}");
     assert!(number(block, "ended_entries") > 1000, "{block}");
     assert!(number(block, "dropped_packets") > 0, "{block}");
-    assert_eq!((&block["has_effect"], &block["why"]), (&true.into(), &"it floods".into()), "{block}");
+    assert_eq!(
+        (&block["has_effect"], &block["why"]),
+        (&true.into(), &"it floods".into()),
+        "{block}"
+    );
 
     let blocked = line_after_now(&mut watch);
     let sent = flood.flows_so_far();
@@ -84,7 +84,8 @@ fn stops(abuser: &str, other: &str) {
     let dropped = wait::until(wait::PATIENCE, "each packet to be counted", || {
         let dropped = blocks(&gateway, &state)["blocks"][0]["dropped_packets"].as_u64();
         let dropped = dropped.ok_or_else(|| anyhow::anyhow!("it is blocked no more"))?;
-        let asked = of_source(&blocked, abuser, None, "new") + of_source(&blocked, abuser, None, "refused");
+        let asked =
+            of_source(&blocked, abuser, None, "new") + of_source(&blocked, abuser, None, "refused");
         Ok((dropped + u64::try_from(asked)? >= sent).then_some(dropped))
     })
     .unwrap();
@@ -92,7 +93,11 @@ fn stops(abuser: &str, other: &str) {
     let of_abuser = |line: &Value, key: &str| of_source(line, abuser, None, key);
     for key in ["new", "refused"] {
         assert!(of_abuser(&blocked, key) > 0, "{key} in {blocked}");
-        assert_eq!(of_abuser(&later, key), of_abuser(&blocked, key), "{key}: {blocked} then {later}");
+        assert_eq!(
+            of_abuser(&later, key),
+            of_abuser(&blocked, key),
+            "{key}: {blocked} then {later}"
+        );
     }
     let asked = u64::try_from(of_abuser(&later, "new") + of_abuser(&later, "refused")).unwrap();
     assert_eq!(asked + dropped, sent, "each packet asked for an entry or was dropped: {later}");

@@ -105,9 +105,14 @@ mod tests {
     #[test]
     fn a_block_is_for_a_second_to_a_year() {
         let seconds = |text: &str| block_time(text).map(|time| time.as_secs());
-        for (text, wanted) in
-            [("1s", 1), ("10m", 600), ("1h 30m", 5400), ("7d", 604_800), ("365d", 31_536_000), ("1500ms", 2)]
-        {
+        for (text, wanted) in [
+            ("1s", 1),
+            ("10m", 600),
+            ("1h 30m", 5400),
+            ("7d", 604_800),
+            ("365d", 31_536_000),
+            ("1500ms", 2),
+        ] {
             assert_eq!(seconds(text), Ok(wanted), "{text}");
         }
         for wrong in ["0", "0s", "366d", "-1m", "1y", "soon", ""] {

@@ -1,12 +1,6 @@
 //! `ctwatch block`: keeps sources out before conntrack sees them, ends their entries, and tells what that did.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Read as _,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, io::Read as _, path::Path, sync::Arc};
 
 use super::{
     blocking::{ChangeError, firewall_error, now_s, on_a_thread, open, place, report},
@@ -14,11 +8,7 @@ use super::{
     look::{self, Interrupts},
 };
 use crate::{
-    blocklist::{
-        formats,
-        protected::unmapped,
-        ruleset::element,
-    },
+    blocklist::{formats, protected::unmapped, ruleset::element},
     change::{
         firewall::{
             self, FirewallError,
@@ -64,8 +54,7 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
     spare_protected(arguments, &namespace, &wishes)?;
     let place = place(&namespace)?;
     let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
-    let terms =
-        Terms { now_s: now_s(), by: user::name(), duration: arguments.duration };
+    let terms = Terms { now_s: now_s(), by: user::name(), duration: arguments.duration };
     // What cannot be done is told before anybody waits for a look.
     plan::block(&listing, &wishes, &terms).map_err(ChangeError::from)?;
 
@@ -77,7 +66,9 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
             Begun::Looking(begun) => effect_look = Some(begun),
             Begun::Blind(why) => look::say(&format!("what it does will not be known: {why}")),
             Begun::Interrupted => {
-                return Err(CommandError::Failed(anyhow::anyhow!("interrupted before anybody was blocked")));
+                return Err(CommandError::Failed(anyhow::anyhow!(
+                    "interrupted before anybody was blocked"
+                )));
             }
         }
     }
@@ -122,7 +113,8 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
 /// Who is to be blocked: the arguments, and the lines of the file.
 fn wishes(arguments: &BlockArguments) -> Result<Vec<Wish>, CommandError> {
     let why = &arguments.why;
-    let named = arguments.sources.iter().map(|network| Wish { network: *network, why: why.clone() });
+    let named =
+        arguments.sources.iter().map(|network| Wish { network: *network, why: why.clone() });
     let mut wishes: Vec<Wish> = named.collect();
     let Some(file) = &arguments.file else { return Ok(wishes) };
     let wrong = |what: String| CommandError::Usage(format!("{}: {what}", file.display()));
@@ -187,7 +179,11 @@ fn say_unusual(plan: &BlockPlan) {
         }
     }
     for (network, around) in &plan.absorbed {
-        look::say(&format!("{} takes the place of the block of {}", element(around), element(network)));
+        look::say(&format!(
+            "{} takes the place of the block of {}",
+            element(around),
+            element(network)
+        ));
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
 ) -> Result<T, CommandError> {
     let namespace = Arc::clone(namespace);
     let done = tokio::task::spawn_blocking(move || work(&namespace)).await;
-    done.map_err(|error| CommandError::Failed(anyhow::Error::new(error).context("please report this")))
+    done.map_err(|error| {
+        CommandError::Failed(anyhow::Error::new(error).context("please report this"))
+    })
 }
 
 /// What an error of the firewall means for the command.
@@ -88,7 +90,9 @@ impl From<ChangeError> for CommandError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Firewall(error) => firewall_error(error),
-            ChangeError::Plan(error) => Self::Failed(anyhow::anyhow!("nothing was changed: {error}")),
+            ChangeError::Plan(error) => {
+                Self::Failed(anyhow::anyhow!("nothing was changed: {error}"))
+            }
         }
     }
 }

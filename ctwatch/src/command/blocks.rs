@@ -24,7 +24,6 @@ pub async fn run(arguments: &BlocksArguments) -> Result<(), CommandError> {
     let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
     let effects = effect::read(&State::at(arguments.state.state_dir.as_deref()));
     let report = report(&place(&namespace)?, &listing, listing.blocks.iter(), &effects);
-    let printed =
-        if arguments.json { blocks::json(&report) + "\n" } else { blocks::text(&report) };
+    let printed = if arguments.json { blocks::json(&report) + "\n" } else { blocks::text(&report) };
     look::print(printed).await
 }

@@ -159,12 +159,16 @@ fn refused_of_others(snapshot: &Snapshot, sources: &BTreeSet<IpNet>) -> Option<u
 }
 
 /// What all rows of the sources have together; `None` if the mode does not see it.
-fn sum(snapshot: &Snapshot, sources: &BTreeSet<IpNet>, of: fn(&SourceNumbers) -> Option<u64>) -> Option<u64> {
+fn sum(
+    snapshot: &Snapshot,
+    sources: &BTreeSet<IpNet>,
+    of: fn(&SourceNumbers) -> Option<u64>,
+) -> Option<u64> {
     of(&snapshot.totals)?;
     let is_theirs = |row: &&SourceNumbers| {
-        let network = row.key.and_then(|key| {
-            IpNet::new(address(key.family, &key.address)?, key.prefix_length).ok()
-        });
+        let network = row
+            .key
+            .and_then(|key| IpNet::new(address(key.family, &key.address)?, key.prefix_length).ok());
         iter::successors(network, IpNet::supernet).any(|network| sources.contains(&network))
     };
     Some(snapshot.sources.iter().filter(is_theirs).filter_map(of).sum())

@@ -21,7 +21,8 @@ pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
     let namespace = open(&arguments.netns)?;
     let (sources, all) = (arguments.sources.clone(), arguments.all);
     let planned = move |listing: &Listing| {
-        let script = if all { plan::unblock_all(listing) } else { plan::unblock(listing, &sources)? };
+        let script =
+            if all { plan::unblock_all(listing) } else { plan::unblock(listing, &sources)? };
         let is_nothing = script.is_empty();
         Ok::<_, ChangeError>((script, is_nothing))
     };
@@ -32,15 +33,24 @@ pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
     }
     if arguments.all {
         let blocks = listing.blocks.len();
-        return look::print(format!("{blocks} let in again; no rule of ctwatch blocks any more\n")).await;
+        return look::print(format!("{blocks} let in again; no rule of ctwatch blocks any more\n"))
+            .await;
     }
-    let left: Vec<_> =
-        listing.blocks.iter().map(|block| block.network).filter(|of| !arguments.sources.contains(of)).collect();
+    let left: Vec<_> = listing
+        .blocks
+        .iter()
+        .map(|block| block.network)
+        .filter(|of| !arguments.sources.contains(of))
+        .collect();
     let mut text = String::new();
     for network in &arguments.sources {
         text += &format!("{} is let in again\n", element(network));
         if let Some(around) = left.iter().find(|each| each.contains(network)) {
-            look::say(&format!("{} still lies in {}, which is blocked", element(network), element(around)));
+            look::say(&format!(
+                "{} still lies in {}, which is blocked",
+                element(network),
+                element(around)
+            ));
         }
     }
     look::print(text).await

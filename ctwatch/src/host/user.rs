@@ -31,7 +31,8 @@ mod tests {
 
     #[test]
     fn a_user_is_told_by_the_name_of_its_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nshort\n:x:7:\noperator:x:1000:1000::/:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nshort\n:x:7:\noperator:x:1000:1000::/:/bin/sh\n";
         assert_eq!(name_of(0, passwd), Some("root"));
         assert_eq!(name_of(1000, passwd), Some("operator"));
         assert_eq!([name_of(7, passwd), name_of(100, passwd)], [None, None]);

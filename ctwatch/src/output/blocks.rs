@@ -57,7 +57,9 @@ pub fn json(report: &Report) -> String {
 fn row_object(row: &Row, now_ns: i128) -> Json {
     let Row { block, effect, verdict } = row;
     let note = block.note.as_ref();
-    let seen = |of: fn(&Effect) -> Option<Seen>| effect.as_ref().and_then(of).map(|seen| seen_object(&seen));
+    let seen = |of: fn(&Effect) -> Option<Seen>| {
+        effect.as_ref().and_then(of).map(|seen| seen_object(&seen))
+    };
     json!({
         "source": element(&block.network),
         "since": note.map(|note| since(note.since_s)),
@@ -161,24 +163,22 @@ fn done(block: &Blocked, effect: Option<&Effect>) -> String {
 }
 
 fn others(text: &mut String, effect: &Effect) {
-    let side = |seen: Option<Seen>, of: fn(&Seen) -> Option<String>| {
-        seen.as_ref().and_then(of).unwrap_or_else(|| "not known".to_owned())
-    };
-    let rows: [(&str, fn(&Seen) -> Option<String>); 3] = [
-        ("others refused", |seen| seen.refused_of_others_per_s.map(|rate| format!("{rate:.1}/s"))),
-        ("entries it holds", |seen| seen.entries_of_sources.map(|entries| entries.to_string())),
-        ("entries of all", |seen| {
-            let limit = seen.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-            Some(format!("{}{limit}", seen.entries))
-        }),
-    ];
     if effect.before.is_none() && effect.after.is_none() {
         return;
     }
-    for (name, of) in rows {
-        let (before, after) = (side(effect.before, of), side(effect.after, of));
+    let mut line = |name: &str, of: fn(&Seen) -> Option<String>| {
+        let side = |seen: Option<Seen>| {
+            seen.as_ref().and_then(of).unwrap_or_else(|| "not known".to_owned())
+        };
+        let (before, after) = (side(effect.before), side(effect.after));
         let _ = writeln!(text, "    {name}: {before} before, {after} after");
-    }
+    };
+    line("others refused", |seen| seen.refused_of_others_per_s.map(|rate| format!("{rate:.1}/s")));
+    line("entries it holds", |seen| seen.entries_of_sources.map(|entries| entries.to_string()));
+    line("entries of all", |seen| {
+        let limit = seen.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+        Some(format!("{}{limit}", seen.entries))
+    });
 }
 
 #[cfg(test)]

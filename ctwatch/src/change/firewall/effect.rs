@@ -70,7 +70,8 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict on a block, `now_s` seconds after 1970.
     pub fn of(block: &Blocked, effect: Option<&Effect>, now_s: u64) -> Self {
-        let refused = |seen: fn(&Effect) -> Option<Seen>| effect.and_then(seen)?.refused_of_others_per_s;
+        let refused =
+            |seen: fn(&Effect) -> Option<Seen>| effect.and_then(seen)?.refused_of_others_per_s;
         let before = refused(|effect| effect.before).filter(|before| *before > 0.0);
         if let (Some(before), Some(after)) = (before, refused(|effect| effect.after))
             && after > before * NOT_FALLEN
@@ -78,7 +79,8 @@ impl Verdict {
             return Self::OthersRefusedStill;
         }
         let freed = effect.and_then(|effect| effect.ended_entries).unwrap_or(0);
-        let is_proven = block.note.as_ref().is_some_and(|note| now_s.saturating_sub(note.since_s) >= PROVING_S);
+        let is_proven =
+            block.note.as_ref().is_some_and(|note| now_s.saturating_sub(note.since_s) >= PROVING_S);
         match block.dropped.map(|dropped| dropped.packets) {
             _ if freed > 0 => Self::Effective,
             Some(0) if is_proven => Self::DropsNothing,
@@ -157,15 +159,16 @@ fn merged(old: Vec<Effect>, place: &Place, listing: &Listing, new: &[Effect]) ->
         .iter()
         .filter_map(|block| Some((block.network, block.note.as_ref()?.since_s)))
         .collect();
-    let is_same = |one: &Effect, other: &Effect| {
-        one.network == other.network && one.since_s == other.since_s
-    };
+    let is_same =
+        |one: &Effect, other: &Effect| one.network == other.network && one.since_s == other.since_s;
     let is_here = |effect: &Effect| effect.netns == place.netns;
     let mut merged: Vec<Effect> = new.to_vec();
     for effect in old.into_iter().filter(|effect| effect.boot == place.boot) {
         if !is_here(&effect) {
             merged.push(effect);
-        } else if let Some(newer) = merged.iter_mut().find(|new| is_here(new) && is_same(new, &effect)) {
+        } else if let Some(newer) =
+            merged.iter_mut().find(|new| is_here(new) && is_same(new, &effect))
+        {
             newer.before = effect.before.or(newer.before);
             newer.after = newer.after.or(effect.after);
             newer.ended_entries = match (effect.ended_entries, newer.ended_entries) {
@@ -217,7 +220,9 @@ mod tests {
 
     #[test]
     fn a_block_without_effect_is_found() {
-        let of = |packets, effect: Option<&Effect>, now_s| Verdict::of(&block("10.0.0.1/32", packets), effect, now_s);
+        let of = |packets, effect: Option<&Effect>, now_s| {
+            Verdict::of(&block("10.0.0.1/32", packets), effect, now_s)
+        };
         let good = effect("10.0.0.1/32");
         assert_eq!(of(9, Some(&good), 200), Verdict::Effective);
         assert_eq!(of(0, Some(&good), 200), Verdict::Effective);
@@ -236,11 +241,20 @@ mod tests {
         let state = State::at(Some(&directory.path().join("state")));
         let blocks = vec![block("10.0.0.1/32", 1), block("10.0.0.2/32", 1)];
         let listing = Listing { blocks, ..Listing::default() };
-        let remember = |listing: &Listing, new: &[Effect]| remember(&state, &place(), listing, new).unwrap();
+        let remember =
+            |listing: &Listing, new: &[Effect]| remember(&state, &place(), listing, new).unwrap();
         let elsewhere = Effect { netns: 8, ..effect("10.0.0.9/32") };
         let restarted = Effect { boot: "a".into(), ..effect("10.0.0.1/32") };
-        remember(&listing, &[effect("10.0.0.1/32"), effect("10.0.0.2/32"), elsewhere.clone(), restarted]);
-        let again = Effect { before: seen(1.0), after: seen(3.0), ended_entries: Some(2), ..effect("10.0.0.1/32") };
+        remember(
+            &listing,
+            &[effect("10.0.0.1/32"), effect("10.0.0.2/32"), elsewhere.clone(), restarted],
+        );
+        let again = Effect {
+            before: seen(1.0),
+            after: seen(3.0),
+            ended_entries: Some(2),
+            ..effect("10.0.0.1/32")
+        };
         let listing = Listing { blocks: listing.blocks[..1].to_vec(), ..listing };
         remember(&listing, std::slice::from_ref(&again));
         let kept = Effect { before: seen(50.0), after: seen(3.0), ended_entries: Some(7), ..again };

@@ -115,7 +115,7 @@ impl Listing {
         let mut flags = table.get("flags").and_then(Value::as_array).into_iter().flatten();
         if flags.any(|flag| flag == "dormant") {
             self.problems.push(
-                "the table inet ctwatch is dormant: nothing is dropped until somebody wakes it, or it is deleted and made anew"
+                "the table inet ctwatch is dormant, so nothing is dropped; the next 'ctwatch block' wakes it"
                     .to_owned(),
             );
         }
@@ -129,7 +129,7 @@ impl Listing {
         let is_interval = has(&"interval") == set.flags().contains(&"interval");
         if text_of(object, "type") != set.element_type()
             || !is_interval
-            || !set.flags().iter().all(|flag| has(&flag))
+            || !set.flags().iter().all(|flag| has(flag))
         {
             self.foreign_sets.push(set.name());
             return;
@@ -139,9 +139,9 @@ impl Listing {
             let value = inner.get("val").unwrap_or(inner);
             match network(value) {
                 Some(network) => self.blocks.push(blocked(network, inner)),
-                None => self.problems.push(format!(
-                    "the set {name} has an element that is not ctwatch's: {value}"
-                )),
+                None => self
+                    .problems
+                    .push(format!("the set {name} has an element that is not ctwatch's: {value}")),
             }
         }
     }
@@ -189,7 +189,8 @@ fn are_ours(rules: &[&Value]) -> bool {
 fn is_rule_of(rule: &Value, set: Set) -> bool {
     let field = json!({"payload": {"protocol": set.protocol(), "field": "saddr"}});
     let wanted = json!({"match": {"op": "==", "left": field, "right": format!("@{}", set.name())}});
-    let Some([found, counter, drop]) = rule.get("expr").and_then(Value::as_array).map(Vec::as_slice)
+    let Some([found, counter, drop]) =
+        rule.get("expr").and_then(Value::as_array).map(Vec::as_slice)
     else {
         return false;
     };
@@ -218,7 +219,6 @@ fn blocked(network: IpNet, element: &Value) -> Blocked {
         dropped,
     }
 }
-
 
 #[cfg(test)]
 #[path = "listing_tests.rs"]

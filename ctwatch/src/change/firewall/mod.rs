@@ -167,7 +167,9 @@ fn meant(complained: &str) -> FirewallError {
     } else if said.contains("Too many open files in system") {
         // ENFILE is how a set says that it is full (`nft_add_set_elem`, net/netfilter/nf_tables_api.c).
         let set = line.split_whitespace().nth(4);
-        FirewallError::Full(set.map_or_else(|| "in the set".to_owned(), |set| format!("in the set {set}")))
+        FirewallError::Full(
+            set.map_or_else(|| "in the set".to_owned(), |set| format!("in the set {set}")),
+        )
     } else if said.contains("Device or resource busy") {
         FirewallError::InUse(line.to_owned())
     } else if said.contains("No such file or directory") {
@@ -188,7 +190,8 @@ mod tests {
         let said = |said: &str, line: &str| {
             meant(&format!("Error: Could not process rule: {said}\n{line}\n   ^^^^\n")).to_string()
         };
-        let full = said("Too many open files in system", "add element inet ctwatch block4 { 10.0.0.1 }");
+        let full =
+            said("Too many open files in system", "add element inet ctwatch block4 { 10.0.0.1 }");
         assert!(full.contains("no more room in the set block4"), "{full}");
         let denied = said("Operation not permitted", "add table inet ctwatch");
         assert!(denied.contains("run ctwatch as root"), "{denied}");

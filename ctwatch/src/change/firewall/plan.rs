@@ -185,7 +185,8 @@ pub fn unblock(listing: &Listing, networks: &[IpNet]) -> Result<String, PlanErro
     let mut script = String::new();
     for network in networks {
         if !blocked.contains_key(&network) {
-            let mut near: Vec<IpNet> = around(&blocked, &network).into_iter().map(|each| each.0).collect();
+            let mut near: Vec<IpNet> =
+                around(&blocked, &network).into_iter().map(|each| each.0).collect();
             near.extend(blocked.keys().filter(|each| network.contains(*each)));
             return Err(PlanError::NotBlocked { network, near });
         }
@@ -280,7 +281,8 @@ fn networks_within(
     let first = IpNet::new(network.network(), network.prefix_len()).unwrap_or(*network);
     let last = address(network.broadcast());
     let range = blocked.range(first..=last);
-    let inner = range.filter(|(each, _)| *each != network && !is_address(each) && network.contains(*each));
+    let inner =
+        range.filter(|(each, _)| *each != network && !is_address(each) && network.contains(*each));
     inner.map(|(each, left_s)| (*each, *left_s)).collect()
 }
 

@@ -17,7 +17,10 @@ pub fn blocks() -> Json {
         ("since".to_owned(), time("null if ctwatch did not block it")),
         ("until".to_owned(), time("to the second; null if for ever, which ctwatch does not do")),
         ("left_s".to_owned(), nullable("integer", "seconds until then")),
-        ("by".to_owned(), nullable("string", "the user who did it last; null if it was not ctwatch")),
+        (
+            "by".to_owned(),
+            nullable("string", "the user who did it last; null if it was not ctwatch"),
+        ),
         ("why".to_owned(), nullable("string", "null if nothing was said")),
         (
             "dropped_packets".to_owned(),
@@ -26,7 +29,10 @@ pub fn blocks() -> Json {
         ("dropped_bytes".to_owned(), nullable("integer", "their bytes")),
         (
             "ended_entries".to_owned(),
-            nullable("integer", "entries that were ended; null if they were kept, or it is not known"),
+            nullable(
+                "integer",
+                "entries that were ended; null if they were kept, or it is not known",
+            ),
         ),
         (
             "together".to_owned(),
@@ -68,11 +74,15 @@ fn seen(description: &str) -> Json {
         ("looked_s".to_owned(), number("how long was looked, in seconds")),
         (
             "refused_of_others_per_s".to_owned(),
-            number("packets of all others that were refused, a second; null where that cannot be seen"),
+            number(
+                "packets of all others that were refused, a second; null where that cannot be seen",
+            ),
         ),
         (
             "entries_of_sources".to_owned(),
-            number("entries that the blocked sources held at the end; null where that is not known"),
+            number(
+                "entries that the blocked sources held at the end; null where that is not known",
+            ),
         ),
         ("entries".to_owned(), number("entries of all at the end")),
         ("limit".to_owned(), number("entries that fitted; null if unlimited")),
