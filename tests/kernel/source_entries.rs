@@ -49,14 +49,15 @@ fn the_entries_of_an_address_end_whatever_they_are_and_no_others() {
     FlowPlan::udp(abuser, MANY).send(elsewhere.client()).unwrap();
     wait_for_entries(&elsewhere, MANY);
 
-    assert_ends(&gateway, &["10.0.1.66/32"], MANY + 103, is_in_kernel());
+    let report = assert_ends(&gateway, &["10.0.1.66/32"], MANY + 103);
+    assert_eq!(report.in_kernel > 0, is_in_kernel());
     assert_eq!(counters::entries(elsewhere.gateway()).unwrap(), MANY);
     let again = end(&gateway, &["10.0.1.66/32"]);
     assert_eq!(again, EndedReport::default());
 }
 
 #[test]
-fn the_entries_of_an_ipv6_address_end_though_the_kernel_would_end_all_others() {
+fn the_entries_of_an_ipv6_address_end_though_some_kernels_would_end_all_others() {
     let Some(gateway) = gateway() else { return };
     for plan in [
         FlowPlan::udp(ip("fd00:10::66"), MANY),
@@ -68,13 +69,13 @@ fn the_entries_of_an_ipv6_address_end_though_the_kernel_would_end_all_others() {
         plan.send(gateway.client()).unwrap();
     }
     wait_for_entries(&gateway, 3 * MANY + 16);
-    assert_ends(&gateway, &["fd00:10::66/128"], MANY + 16, false);
+    assert_ends(&gateway, &["fd00:10::66/128"], MANY + 16);
 
-    // Where no others are, the kernel's answer shows nothing: it is not asked to end any.
+    // Where no others are, such a kernel has none to list.
     end(&gateway, &["fd00:10::67/128", "10.0.1.66/32"]);
     FlowPlan::udp(ip("fd00:10::68"), MANY).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, MANY);
-    assert_ends(&gateway, &["fd00:10::68/128"], MANY, false);
+    assert_ends(&gateway, &["fd00:10::68/128"], MANY);
 }
 
 #[test]
@@ -95,15 +96,14 @@ fn the_entries_of_networks_end_and_those_beside_them_stay() {
     wait_for_entries(&gateway, before);
     // Host bits, and a network within another one, make no difference.
     let networks = ["10.0.1.66/28", "10.0.1.64/30", "fd00:10:0:1::/64"];
-    let report = assert_ends(&gateway, &networks, 2 * 160 + MANY, is_in_kernel());
-    if is_in_kernel() {
-        assert_eq!(report.in_kernel, MANY + 10, "the one address that has many");
-    }
+    let report = assert_ends(&gateway, &networks, 2 * 160 + MANY);
+    let of_many = if is_in_kernel() { MANY + 10 } else { 0 };
+    assert_eq!(report.in_kernel, of_many, "all of the one address that has many");
 }
 
 #[test]
 fn what_a_source_opens_meanwhile_is_counted_and_not_waited_for() {
-    const ENTRIES: u64 = 20_000;
+    const ENTRIES: u64 = 2000;
     let Some(gateway) = gateway() else { return };
     for plan in [
         FlowPlan::udp(ip("10.0.1.66"), ENTRIES),
@@ -121,18 +121,15 @@ fn what_a_source_opens_meanwhile_is_counted_and_not_waited_for() {
     .unwrap();
     let report = end(&gateway, &["10.0.1.66/32", "fd00:10::66/128"]);
     flood.stop().unwrap();
+    let left = counters::entries(gateway.gateway()).unwrap() - 100;
     assert!(report.ended() >= 2 * ENTRIES + 50, "{report:?}");
-    assert!(report.left < ENTRIES, "{report:?}");
-    let left = counters::listed(gateway.gateway(), ip("10.0.1.66")).unwrap();
-    assert!(left >= report.left, "{left} after {report:?}");
-    assert_eq!(counters::listed(gateway.gateway(), ip("fd00:10::66")).unwrap(), 0);
-    assert_eq!(counters::listed(gateway.gateway(), ip("10.0.1.2")).unwrap(), 100);
+    assert!((1..=left).contains(&report.left), "{left} at last, {report:?}");
+    assert_eq!(entries(&gateway).iter().filter(|entry| entry.source == "10.0.1.2").count(), 100);
 }
 
-/// Ends them while nothing else happens: so many, and every other entry is there as it was before. Whether the kernel is to
-/// have ended some of them by itself is `in_kernel`.
+/// Ends them while nothing else happens: so many, and every other entry is there as it was before.
 #[track_caller]
-fn assert_ends(gateway: &Gateway, sources: &[&str], expected: u64, in_kernel: bool) -> EndedReport {
+fn assert_ends(gateway: &Gateway, sources: &[&str], expected: u64) -> EndedReport {
     let before = counters::entries(gateway.gateway()).unwrap();
     let networks = networks(sources);
     let mut others = entries(gateway);
@@ -140,7 +137,6 @@ fn assert_ends(gateway: &Gateway, sources: &[&str], expected: u64, in_kernel: bo
     let report = end(gateway, sources);
     assert_eq!((report.ended(), report.listed), (expected, expected), "{report:?}");
     assert_eq!((report.gone, report.left), (0, 0), "{report:?}");
-    assert_eq!(report.in_kernel > 0, in_kernel, "{report:?}");
     assert_eq!(before - counters::entries(gateway.gateway()).unwrap(), expected, "{report:?}");
     assert_eq!(entries(gateway), others);
     report
