@@ -1,10 +1,17 @@
 //! Which sources are kept out, and how that is handed to a firewall: pure. What was seen goes in, a [`Blocklist`] comes out,
 //! and [`formats`] writes it down.
 
+pub mod conduct;
+mod explanation;
 pub mod formats;
 pub mod note;
+pub mod policy;
 pub mod protected;
 pub mod ruleset;
+#[cfg(test)]
+mod samples;
+pub mod select;
+pub mod window;
 
 use std::time::Duration;
 
