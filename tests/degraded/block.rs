@@ -118,7 +118,6 @@ fn a_blocked_source_makes_no_entry_and_each_of_its_packets_is_counted() {
             ("why", "it floods".into()),
             ("ended_entries", 300.into()),
             ("has_effect", true.into()),
-            // Without hooks nobody sees who is refused.
             ("together", 1.into()),
         ] {
             assert_eq!(block[key], value, "{key} in {block}");

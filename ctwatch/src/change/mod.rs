@@ -1,5 +1,5 @@
 //! The only room that changes anything: values of the kernel's, persistent files, entries of the table. Each change is in a
-//! journal, synced, before it is made, so that whatever happens it can be undone.
+//! journal, synced, before it is made, so that whatever happens it can be undone. Blocks need none: see [`firewall`].
 
 pub mod apply;
 mod checksum;
