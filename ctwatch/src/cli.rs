@@ -1,8 +1,10 @@
 //! The command line, and nothing else.
 
 mod advice;
+mod block;
 mod change;
 mod doctor;
+mod protected;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -10,11 +12,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
 pub use self::doctor::DoctorArguments;
+pub use self::protected::ProtectedArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -115,6 +119,30 @@ Examples:
     Rollback(RollbackArguments),
     /// List what was changed, when, why, and what became of it
     Changes(ChangesArguments),
+    /// Keep sources out before they cost an entry, for ten minutes unless told
+    #[command(after_help = "\
+Examples:
+  ctwatch block 10.0.1.66                    for ten minutes; its entries are ended too
+  ctwatch block 10.0.1.0/24 2001:db8:7::/64 --for 2h --why 'flood, ticket 4711'
+  ctwatch block 10.0.1.66 --for 1d           blocked already: it has its time anew
+  ctwatch block --file list                  whom a file lists, in one transaction
+
+All are blocked or none. It needs nft and loads nf_tables if it is not loaded; packets are dropped in the table
+'inet ctwatch', in front of conntrack. This machine's own addresses, its routers and resolvers, and whoever is connected to
+it over SSH are never blocked. Who is blocked is let in again in the end, whatever becomes of this program.")]
+    Block(BlockArguments),
+    /// Let blocked sources in again
+    #[command(after_help = "\
+Examples:
+  ctwatch unblock 10.0.1.66
+  ctwatch unblock --all                      everybody; no rule of ctwatch blocks any more")]
+    Unblock(UnblockArguments),
+    /// List who is blocked, until when, why, and what it did; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch blocks
+  ctwatch blocks --json --netns gateway      one JSON object, of a network namespace")]
+    Blocks(BlocksArguments),
     /// Undo a change set unless it is confirmed in time
     #[command(hide = true)]
     Watchdog(WatchdogArguments),

@@ -1,9 +1,11 @@
 //! ctwatch: who fills the connection-tracking table of a Linux NAT gateway.
 //!
 //! One way: the kernel's hooks count, [`collect`] reads, [`model`] computes, [`session`] hands over
-//! snapshots, [`command`] prints them. [`advise`] judges them, and [`change`] alone changes anything. See ARCHITECTURE.md.
+//! snapshots, [`command`] prints them. [`advise`] and [`blocklist`] judge them, and [`change`] alone changes anything. See
+//! ARCHITECTURE.md.
 
 pub mod advise;
+pub mod blocklist;
 pub mod change;
 pub mod cli;
 pub mod clock;

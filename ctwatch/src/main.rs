@@ -6,7 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, changes, confirm, doctor, events, look, rollback, watch, watchdog,
+        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, rollback,
+        unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -45,6 +46,9 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Advise(arguments) => advise::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
+            Command::Block(arguments) => block::run(arguments).await,
+            Command::Unblock(arguments) => unblock::run(arguments).await,
+            Command::Blocks(arguments) => blocks::run(arguments).await,
             Command::Confirm(arguments) => confirm::run(arguments).await,
             Command::Rollback(arguments) => rollback::run(arguments).await,
             Command::Changes(arguments) => changes::run(arguments).await,

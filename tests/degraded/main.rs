@@ -12,6 +12,8 @@ mod advise;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod block;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod doctor;
@@ -31,5 +33,8 @@ mod nothing_tracked;
 mod observed;
 #[cfg(test)]
 mod refused_to_run;
+#[cfg(test)]
+#[path = "../kernel/source_entries.rs"]
+mod source_entries;
 #[cfg(test)]
 mod without_ctnetlink;

@@ -20,6 +20,8 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod block;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;
@@ -75,6 +77,8 @@ mod reclaim;
 mod renamed;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod source_entries;
 #[cfg(test)]
 mod spoofed_flood;
 #[cfg(test)]
