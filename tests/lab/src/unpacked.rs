@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::namespace::Namespace;
 use crate::program;
@@ -13,8 +13,8 @@ use crate::program;
 /// The environment variable that names the directory.
 pub const PROGRAMS: &str = "CTWATCH_PROGRAMS";
 
-/// What the first process does: it mounts the root directory, says which process it is, and stays until its input ends. All
-/// others end with it, as the kernel ends a process namespace with its first process (pid_namespaces(7)).
+/// What the first process does: it mounts the root directory and, once it is in there, says which process it is and stays until
+/// its input ends. All others end with it, as the kernel ends a process namespace with its first process (pid_namespaces(7)).
 const FIRST_PROCESS: &str = r#"set -e
 read -r process _ </proc/self/stat
 mount -t tmpfs tmpfs "$1/boot"
@@ -26,8 +26,7 @@ mount --rbind /dev root/dev
 rmdir root/var/run
 ln -s /run root/var/run
 ip link set lo up
-echo "$process"
-exec chroot root cat
+exec chroot root sh -c 'echo "$1"; exec cat' sh "$process"
 "#;
 
 /// A root directory with programs, in a network namespace. Dropping it ends whatever runs in it.
@@ -77,9 +76,17 @@ impl Unpacked {
         }
         let process = process.trim().to_owned();
         let entered = Self { first, process, further: Vec::new() };
-        if entered.process.is_empty() {
-            bail!("cannot mount the root directory of the unpacked programs: stderr says why");
-        }
+        ensure!(
+            !entered.process.is_empty(),
+            "cannot mount the root directory of the unpacked programs: stderr says why"
+        );
+        // What is written there must not be written to this machine.
+        let [inside, outside] = [entered.path("/"), PathBuf::from("/")].map(rustix::fs::stat);
+        let (inside, outside) = (inside?, outside?);
+        ensure!(
+            (inside.st_dev, inside.st_ino) != (outside.st_dev, outside.st_ino),
+            "the unpacked programs have the root directory of this machine"
+        );
         Ok(entered)
     }
 
@@ -162,7 +169,7 @@ impl Unpacked {
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", &self.process, "--mount", "--net", "--pid", "--root", "--wd=/"])
+            .args(["--target", &self.process, "--mount", "--net", "--pid", "--root", "--wd"])
             .arg("--")
             .arg(program)
             .args(arguments)
