@@ -1,5 +1,11 @@
 //! How a blocklist is written down: one format a file, each a row of [`FORMATS`], each read back by the same file.
 
+mod crowdsec;
+mod fail2ban;
+mod ipset;
+mod iptables;
+mod line;
+mod moment;
 mod plain;
 
 use std::time::Duration;
@@ -54,7 +60,14 @@ pub struct ParseError {
 }
 
 /// All formats, in the order of the help.
-pub const FORMATS: &[Format] = &[plain::FORMAT];
+pub const FORMATS: &[Format] = &[
+    plain::FORMAT,
+    ipset::FORMAT,
+    iptables::IPV4,
+    iptables::IPV6,
+    crowdsec::FORMAT,
+    fail2ban::FORMAT,
+];
 
 /// The format of a name.
 pub fn by_name(name: &str) -> Option<&'static Format> {
