@@ -1,0 +1,17 @@
+//! Recordings: what was seen, kept in a file, so that it can be seen again.
+//!
+//! A file is [`prologue`] and then blocks ([`block`]). A block stands for itself: it has a checksum, is compressed, and
+//! holds [`item`]s, none of which refers to another block. What is damaged or cut off costs the blocks it is in and no
+//! others. Within a version fields are added, never renamed, removed or given another meaning: what a reader does not
+//! know it leaves out, what is not there is unknown.
+
+pub mod block;
+pub mod encoder;
+pub mod item;
+pub mod prologue;
+pub mod reader;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
