@@ -11,6 +11,43 @@ pub const CONTENT_BYTES_MAX: usize = 256 << 20;
 /// A middle way of deflate: rows with the same keys become a tenth, and a megabyte takes about ten milliseconds.
 const LEVEL: u8 = 3;
 
+/// The compressed content of a block.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    stored: Vec<u8>,
+    content_bytes: u32,
+}
+
+impl Packed {
+    /// Packs this content; `None` if it is too long.
+    pub fn of(content: &[u8]) -> Option<Self> {
+        let stored = miniz_oxide::deflate::compress_to_vec(content, LEVEL);
+        if content.len().max(stored.len()) > CONTENT_BYTES_MAX {
+            return None;
+        }
+        Some(Self { stored, content_bytes: u32::try_from(content.len()).ok()? })
+    }
+
+    /// Bytes of the block that it makes.
+    pub fn block_bytes(&self) -> usize {
+        HEADER_BYTES + self.stored.len()
+    }
+
+    /// The block of this number in its file.
+    pub fn to_block(&self, sequence: u32) -> Bytes {
+        let mut block = BytesMut::with_capacity(self.block_bytes());
+        block.put_slice(&MARKER);
+        block.put_u32_le(sequence);
+        // It is not longer than a block may be.
+        block.put_u32_le(self.stored.len() as u32);
+        block.put_u32_le(self.content_bytes);
+        block.put_u32_le(crc32fast::hash(&self.stored));
+        block.put_u32_le(crc32fast::hash(&block));
+        block.put_slice(&self.stored);
+        block.freeze()
+    }
+}
+
 /// What stands before the content of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -22,24 +59,6 @@ pub struct Header {
     content_bytes: u32,
     /// CRC-32 of the bytes that follow.
     checksum: u32,
-}
-
-/// A block of this content; `None` if that is too long.
-pub fn encode(sequence: u32, content: &[u8]) -> Option<Bytes> {
-    let content_bytes = u32::try_from(content.len()).ok()?;
-    let stored = miniz_oxide::deflate::compress_to_vec(content, LEVEL);
-    if content.len().max(stored.len()) > CONTENT_BYTES_MAX {
-        return None;
-    }
-    let mut block = BytesMut::with_capacity(HEADER_BYTES + stored.len());
-    block.put_slice(&MARKER);
-    block.put_u32_le(sequence);
-    block.put_u32_le(stored.len().try_into().ok()?);
-    block.put_u32_le(content_bytes);
-    block.put_u32_le(crc32fast::hash(&stored));
-    block.put_u32_le(crc32fast::hash(&block));
-    block.put_slice(&stored);
-    Some(block.freeze())
 }
 
 impl Header {
@@ -102,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_header_that_promises_too_much_is_not_believed() {
-        let mut block = encode(1, b"content").unwrap().to_vec();
+        let mut block = Packed::of(b"content").unwrap().to_block(1).to_vec();
         block[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
         let checksum = crc32fast::hash(&block[..20]);
         block[20..24].copy_from_slice(&checksum.to_le_bytes());
@@ -112,7 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_is_read_back(sequence: u32, content: Vec<u8>) {
-            let block = encode(sequence, &content).unwrap();
+            let block = Packed::of(&content).unwrap().to_block(sequence);
             let (header, stored) = block.split_at(HEADER_BYTES);
             let header = Header::read(header).unwrap();
             prop_assert_eq!(header.sequence, sequence);
@@ -126,7 +145,7 @@ mod tests {
             at: prop::sample::Index,
             bit in 0_u8..8,
         ) {
-            let mut block = encode(3, &content).unwrap().to_vec();
+            let mut block = Packed::of(&content).unwrap().to_block(3).to_vec();
             let at = at.index(block.len());
             block[at] ^= 1 << bit;
             let (header, stored) = block.split_at(HEADER_BYTES);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{
-    block,
+    block::Packed,
     item::{self, Beginning, EncodeError, Ending, Kind, Numbers, Place, SnapshotRecord},
 };
 use crate::model::{census::Census, flood::Flood, mode::Mode, snapshot::Snapshot};
@@ -13,7 +13,6 @@ use crate::model::{census::Census, flood::Flood, mode::Mode, snapshot::Snapshot}
 /// Gathers the content of a block.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    sequence: u32,
     content: BytesMut,
     modes: Vec<Arc<Mode>>,
     censuses: Vec<Arc<Census>>,
@@ -74,18 +73,15 @@ impl Encoder {
     /// # Errors
     ///
     /// If it is too long.
-    pub fn take_block(&mut self) -> Result<Option<Bytes>, EncodeError> {
+    pub fn take(&mut self) -> Result<Option<Packed>, EncodeError> {
         if self.content.is_empty() {
             return Ok(None);
         }
-        let content = self.content.split();
         // A block refers to nothing outside it.
         self.modes.clear();
         self.censuses.clear();
         self.floods.clear();
-        let block = block::encode(self.sequence, &content).ok_or(EncodeError::TooLong)?;
-        self.sequence += 1;
-        Ok(Some(block))
+        Packed::of(&self.content.split()).map(Some).ok_or(EncodeError::TooLong)
     }
 }
 

@@ -8,8 +8,19 @@
 pub mod block;
 pub mod encoder;
 pub mod item;
+pub mod player;
 pub mod prologue;
 pub mod reader;
+pub mod writer;
+
+use std::path::{Path, PathBuf};
+
+/// The part of a recording that was written so many parts before the one at `path`.
+fn part_path(path: &Path, number: u32) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{number}"));
+    part.into()
+}
 
 #[cfg(test)]
 mod samples;

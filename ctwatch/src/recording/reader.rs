@@ -59,6 +59,16 @@ pub struct Missing {
     pub not_understood: u64,
 }
 
+impl Missing {
+    /// Adds what is missing elsewhere.
+    pub fn include(&mut self, other: &Self) {
+        self.damaged_bytes += other.damaged_bytes;
+        self.blocks += other.blocks;
+        self.cut_bytes += other.cut_bytes;
+        self.not_understood += other.not_understood;
+    }
+}
+
 /// Reads a recording.
 #[derive(Debug)]
 pub struct Reader<R> {
@@ -111,6 +121,11 @@ impl<R: Read> Reader<R> {
             let Some(content) = self.next_content()? else { return Ok(None) };
             self.decode(&content);
         }
+    }
+
+    /// What was found missing since it was asked last.
+    pub fn take_missing(&mut self) -> Missing {
+        std::mem::take(&mut self.missing)
     }
 
     /// What was found missing so far.
