@@ -54,6 +54,7 @@ pub struct Player {
     next: Option<(Arc<Snapshot>, Place)>,
     place: Place,
     snapshots: u64,
+    is_over: bool,
 }
 
 impl Player {
@@ -88,6 +89,7 @@ impl Player {
             next: None,
             place: Place::LastOfInterval,
             snapshots: 0,
+            is_over: false,
         })
     }
 
@@ -124,6 +126,11 @@ impl Player {
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         self.place == Place::LastOfInterval
+    }
+
+    /// Whether all of it has been played.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// What is missing of it, once it has been played: a sentence each.
@@ -167,14 +174,17 @@ impl Player {
 
     fn read(&mut self) -> Result<Option<(Arc<Snapshot>, Place)>, PlayError> {
         loop {
-            let next = self.reader.next().map_err(|error| failed(&self.path, error.into()))?;
+            let next = self.reader.read().map_err(|error| failed(&self.path, error.into()))?;
             match next {
                 Some(Recorded::Snapshot(snapshot, place)) => return Ok(Some((snapshot, place))),
                 Some(Recorded::Ending(ending)) => self.ending = Some(ending),
                 Some(Recorded::Beginning(_)) => self.ending = None,
                 None => {
                     self.missing.include(&self.reader.take_missing());
-                    let Some(part) = self.parts.pop_front() else { return Ok(None) };
+                    let Some(part) = self.parts.pop_front() else {
+                        self.is_over = true;
+                        return Ok(None);
+                    };
                     self.reader = open(&part)?;
                     self.path = part;
                     self.ending = None;
@@ -194,7 +204,7 @@ fn is_right_before(earlier: &Beginning, later: Option<&Beginning>) -> bool {
 /// What a part says of itself; `None` if that is damaged.
 fn beginning_of(path: &Path) -> Result<Option<Beginning>, PlayError> {
     let mut reader = open(path)?;
-    match reader.next().map_err(|error| failed(path, error.into()))? {
+    match reader.read().map_err(|error| failed(path, error.into()))? {
         Some(Recorded::Beginning(beginning)) => Ok(Some(*beginning)),
         _ => Ok(None),
     }

@@ -113,7 +113,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     ///
     /// If the file cannot be read. What is damaged is no error, see [`Self::missing`].
-    pub fn next(&mut self) -> io::Result<Option<Recorded>> {
+    pub fn read(&mut self) -> io::Result<Option<Recorded>> {
         loop {
             if let Some(item) = self.items.pop_front() {
                 return Ok(Some(item));

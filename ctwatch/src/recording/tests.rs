@@ -41,7 +41,7 @@ fn recording(snapshots: &[Snapshot], in_block: usize) -> (Vec<u8>, Vec<usize>) {
 fn read(bytes: &[u8]) -> (Vec<Arc<Snapshot>>, Missing, Option<Ending>) {
     let mut reader = Reader::new(bytes).unwrap();
     let (mut snapshots, mut ending) = (Vec::new(), None);
-    while let Some(recorded) = reader.next().unwrap() {
+    while let Some(recorded) = reader.read().unwrap() {
         match recorded {
             Recorded::Beginning(beginning) => assert_eq!(beginning.program, "ctwatch"),
             Recorded::Snapshot(snapshot, _) => snapshots.push(snapshot),
@@ -149,9 +149,9 @@ fn what_a_later_version_adds_is_left_out() {
     let mut bytes = prologue::to_bytes();
     bytes.extend(Packed::of(&content).unwrap().to_block(0));
     let mut reader = Reader::new(&*bytes).unwrap();
-    let Some(Recorded::Beginning(beginning)) = reader.next().unwrap() else { panic!() };
+    let Some(Recorded::Beginning(beginning)) = reader.read().unwrap() else { panic!() };
     assert_eq!((beginning.part, beginning.program.as_str()), (3, ""));
-    assert!(reader.next().unwrap().is_none());
+    assert!(reader.read().unwrap().is_none());
     assert_eq!(reader.missing(), Missing { not_understood: 1, ..Missing::default() });
 }
 
