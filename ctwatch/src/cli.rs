@@ -5,6 +5,7 @@ mod block;
 mod change;
 mod doctor;
 mod protected;
+mod recording;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ pub use self::change::{
 };
 pub use self::doctor::DoctorArguments;
 pub use self::protected::ProtectedArguments;
+pub use self::recording::{RecordArguments, ReplayArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -63,6 +65,28 @@ Examples:
 
 A source is told of at most ten times a second; each line says how many more there were since its last one.")]
     Events(EventsArguments),
+    /// Keep what is seen in a file, to replay it later or elsewhere
+    #[command(after_help = "\
+Examples:
+  ctwatch record outage.ctw                  until Ctrl-C: who holds the table, once a second, and what is refused
+  ctwatch record outage.ctw --duration 10m --interval 5s
+  ctwatch record night.ctw --files 8 --max-bytes 256M
+                                             at most 2 GB: night.ctw, and seven older files beside it
+
+A file of 64M holds about 20 minutes of a flood from ever new sources, hours with 20 sources (--top 20), days at rest. What is
+recorded is written at least every five seconds, so no more is lost if ctwatch or the machine dies.")]
+    Record(RecordArguments),
+    /// Show what was recorded as if it were seen now
+    #[command(after_help = "\
+Examples:
+  ctwatch replay outage.ctw                  the table, as it was recorded
+  ctwatch replay outage.ctw --speed 10x      ten times as fast
+  ctwatch replay outage.ctw --json           what 'watch --json' would have printed, at once
+  ctwatch replay outage.ctw --events --json  what 'events --json' would have printed
+
+It needs no privilege and no conntrack. A recording that is cut off or damaged is replayed as far as it is whole; what is
+missing is said on stderr.")]
+    Replay(ReplayArguments),
     /// Hold the numbers against the kernel's and against each other
     #[command(after_help = "\
 Examples:

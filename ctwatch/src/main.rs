@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, rollback,
-        unblock, watch, watchdog,
+        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, record,
+        replay, rollback, unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -42,6 +42,8 @@ fn run(command: &Command) -> Result<(), CommandError> {
     let ended = runtime.block_on(async {
         match command {
             Command::Watch(arguments) => watch::run(arguments).await,
+            Command::Record(arguments) => record::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

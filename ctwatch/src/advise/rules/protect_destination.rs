@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_ack_flood_is_not_a_matter_of_handshakes() {
-        let state = StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 60_000 };
+        let state =
+            StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED".into(), entries: 60_000 };
         let census =
             Census { entries: 60_000, unreplied: 60_000, states: vec![state], ..Census::default() };
         let advice =
