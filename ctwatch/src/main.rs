@@ -6,7 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, changes, confirm, doctor, events, look, rollback, watch, watchdog,
+        advise, apply, audit, blocklist, changes, confirm, doctor, events, look, rollback, watch,
+        watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -43,6 +44,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
+            Command::Blocklist(arguments) => blocklist::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
             Command::Confirm(arguments) => confirm::run(arguments).await,

@@ -12,6 +12,8 @@ mod advise;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod blocklist;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod doctor;

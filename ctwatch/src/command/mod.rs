@@ -3,6 +3,7 @@
 pub mod advise;
 pub mod apply;
 pub mod audit;
+pub mod blocklist;
 mod carrying_out;
 pub mod changes;
 pub mod confirm;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod look;
 mod persisting;
 pub mod protected;
+mod replaced_file;
 pub mod rollback;
 mod timed_look;
 mod undoing;
