@@ -2,6 +2,7 @@
 
 mod advice;
 mod block;
+mod blocklist;
 mod change;
 mod doctor;
 mod protected;
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
 pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
+pub use self::blocklist::BlocklistArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
@@ -106,6 +108,18 @@ Examples:
   ctwatch advise --what-if tcp_timeout_close_wait=60
                                              what would end now under that timeout")]
     Advise(AdviseArguments),
+    /// Write down who should be kept out, for a firewall; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch blocklist --format plain           look for ten seconds, then list who fills the table while others are refused
+  ctwatch blocklist --format plain --output /run/ctwatch.list
+                                             replace a file at once; it stays what it was if the look fails
+  ctwatch blocklist --format plain --share 0 --min-entries 5000 --harm 0
+                                             whoever holds 5000 entries, whether that harms anybody or not
+
+Whoever would be listed and is spared, and why a list is empty, is said on stderr. A list may be empty, and that is no
+failure. A flood from addresses that are made up lists nobody: 'ctwatch advise' says what helps against it.")]
+    Blocklist(Box<BlocklistArguments>),
     /// Examine everything about conntrack at once, in plain sentences; changes nothing
     #[command(after_help = "\
 Examples:

@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, block, blocks, changes, confirm, doctor, events, look, record,
-        replay, rollback, unblock, watch, watchdog,
+        advise, apply, audit, block, blocklist, blocks, changes, confirm, doctor, events, look,
+        record, replay, rollback, unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -46,6 +46,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Replay(arguments) => replay::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
+            Command::Blocklist(arguments) => blocklist::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
             Command::Block(arguments) => block::run(arguments).await,

@@ -14,6 +14,8 @@ mod all_namespaces;
 #[cfg(test)]
 mod block;
 #[cfg(test)]
+mod blocklist;
+#[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
 mod census;
