@@ -3,6 +3,7 @@
 mod advice;
 mod change;
 mod doctor;
+mod protected;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +16,7 @@ pub use self::change::{
     WatchdogArguments,
 };
 pub use self::doctor::DoctorArguments;
+pub use self::protected::ProtectedArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,

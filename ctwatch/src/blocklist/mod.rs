@@ -3,6 +3,7 @@
 
 pub mod formats;
 pub mod note;
+pub mod protected;
 pub mod ruleset;
 
 use std::time::Duration;

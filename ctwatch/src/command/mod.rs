@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod events;
 pub mod look;
 mod persisting;
+pub mod protected;
 pub mod rollback;
 mod timed_look;
 mod undoing;
