@@ -12,6 +12,8 @@ mod advise;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
 mod census;

@@ -20,6 +20,8 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod blocklist_nft;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;

@@ -7,6 +7,8 @@ mod ipset;
 mod iptables;
 mod line;
 mod moment;
+mod nft;
+mod nft_json;
 mod plain;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -78,6 +80,9 @@ pub struct ParseError {
 
 /// All formats, in the order of the help.
 pub const FORMATS: &[Format] = &[
+    nft::FORMAT,
+    nft::SET_ONLY,
+    nft_json::FORMAT,
     plain::FORMAT,
     csv::FORMAT,
     ipset::FORMAT,
