@@ -2,8 +2,6 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use ipnet::IpNet;
-
 use super::{Block, Blocklist, Spared, protected::unmapped};
 
 impl Blocklist {
@@ -60,6 +58,7 @@ pub(crate) fn is_canonical(list: &Blocklist) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
     use proptest::prelude::*;
 
     use super::*;
