@@ -16,6 +16,8 @@ mod block;
 #[cfg(test)]
 mod blocklist;
 #[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
 mod census;

@@ -24,6 +24,8 @@ mod block;
 #[cfg(test)]
 mod blocklist;
 #[cfg(test)]
+mod blocklist_nft;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;
