@@ -7,6 +7,8 @@ mod iptables;
 mod line;
 mod moment;
 mod plain;
+#[cfg(test)]
+mod read_back;
 
 use std::time::Duration;
 
