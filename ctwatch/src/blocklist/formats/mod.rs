@@ -11,6 +11,8 @@ mod nft;
 mod nft_json;
 mod plain;
 #[cfg(test)]
+mod read_back;
+#[cfg(test)]
 pub(crate) mod samples;
 
 use std::net::IpAddr;
