@@ -121,7 +121,7 @@ struct Target {
 impl Target {
     fn new(case: &Case, flood: &Flood, id: &str) -> Self {
         let Destination { address, port, protocol } = flood.destination;
-        let (family, _) = nft::family(address);
+        let family = nft::family(address);
         let protocol_name = protocol::name(protocol);
         let (name, matched) = match port {
             Some(port) => (
