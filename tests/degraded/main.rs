@@ -30,6 +30,8 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]
 mod without_ctnetlink;
