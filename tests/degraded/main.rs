@@ -38,6 +38,8 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]
 #[path = "../kernel/source_entries.rs"]

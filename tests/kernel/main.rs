@@ -78,6 +78,8 @@ mod reboot_files;
 #[cfg(test)]
 mod reclaim;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod renamed;
 #[cfg(test)]
 mod soak;
