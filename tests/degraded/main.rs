@@ -14,6 +14,10 @@ mod all_namespaces;
 #[cfg(test)]
 mod blocklist;
 #[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
+mod blocklist_programs;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod doctor;

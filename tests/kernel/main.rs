@@ -22,6 +22,8 @@ mod baseline;
 #[cfg(test)]
 mod blocklist;
 #[cfg(test)]
+mod blocklist_nft;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;

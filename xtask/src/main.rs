@@ -16,6 +16,7 @@ mod process;
 mod run;
 mod test;
 mod toolchain;
+mod unpacked;
 mod vm;
 mod workspace;
 

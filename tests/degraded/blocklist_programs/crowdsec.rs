@@ -1,0 +1,1 @@
+//! `cscli decisions import`, with CrowdSec's local API in the namespace.

@@ -1,0 +1,1 @@
+//! fail2ban with the files that come with the format.
