@@ -37,7 +37,7 @@ fn who_holds_most_is_listed_with_the_reason_and_ipv6_by_the_customer() {
     let output = blocklist(&gateway, &["--max-share", "100"]);
     assert_eq!(listed(&output), ["10.0.1.66", "fd00:10::/64"], "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.lines().all(|line| line.contains("# holds ")), "{text}");
+    assert!(blocks(&text).all(|(_, why)| why.contains(" holds ")), "{text}");
     // What cannot be seen is said, and nothing else is.
     assert!(!said(&output).contains("nobody is listed"), "{}", said(&output));
 
@@ -224,7 +224,8 @@ fn the_file_is_replaced_at_once_and_stays_what_it_was_when_there_is_no_list() {
         blocklist(&gateway, &["--output", to, "--protected", protected_name, "--max-share", "100"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{}", said(&output));
     let text = fs::read_to_string(&file).unwrap();
-    assert!(text.starts_with("10.0.1.66 # holds "), "{text}");
+    let sources: Vec<&str> = blocks(&text).map(|(source, _)| source).collect();
+    assert_eq!(sources, ["10.0.1.66"], "{text}");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     let names = fs::read_dir(directory.path()).unwrap().count();
@@ -287,7 +288,13 @@ fn blocklist(gateway: &Gateway, further: &[&str]) -> Output {
 fn listed(output: &Output) -> Vec<String> {
     assert_eq!(output.status.code(), Some(0), "{}", said(output));
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().filter_map(|line| Some(line.split_once(" # ")?.0.to_owned())).collect()
+    blocks(&text).map(|(source, _)| source.to_owned()).collect()
+}
+
+/// The lines of a list in plain format: each source, and what is said of it.
+fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter_map(|line| line.split_once('#'));
+    lines.map(|(source, why)| (source.trim(), why)).filter(|(source, _)| !source.is_empty())
 }
 
 fn said(output: &Output) -> std::borrow::Cow<'_, str> {

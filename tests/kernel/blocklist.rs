@@ -32,8 +32,8 @@ fn blocklist_names_exactly_those_who_fill_the_table_of_both_families() {
     println!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output));
     assert_eq!(listed(&output), [ABUSER, PREFIX6].map(str::to_owned).into());
     let text = String::from_utf8_lossy(&output.stdout);
-    let has_harmed = |line: &str| line.contains("of others ") && line.contains(" refused");
-    assert!(text.lines().all(has_harmed), "{text}");
+    let has_harmed = |why: &str| why.contains("of others ") && why.contains(" refused");
+    assert!(blocks(&text).all(|(_, why)| has_harmed(why)), "{text}");
 
     // nft takes what it is given, and holds the same.
     let output = blocklist(&gateway, &["--format", "nft"]);
@@ -155,7 +155,13 @@ fn blocklist(gateway: &Gateway, further: &[&str]) -> Output {
 fn listed(output: &Output) -> BTreeSet<String> {
     assert_eq!(output.status.code(), Some(0), "{}", said(output));
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().filter_map(|line| Some(line.split_once(" # ")?.0.to_owned())).collect()
+    blocks(&text).map(|(source, _)| source.to_owned()).collect()
+}
+
+/// The lines of a list in plain format: each source, and what is said of it.
+fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter_map(|line| line.split_once('#'));
+    lines.map(|(source, why)| (source.trim(), why)).filter(|(source, _)| !source.is_empty())
 }
 
 fn said(output: &Output) -> std::borrow::Cow<'_, str> {

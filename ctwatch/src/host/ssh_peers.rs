@@ -1,15 +1,10 @@
 //! Who is connected to this machine over SSH, by the table of sockets: sudo drops `SSH_CONNECTION`, so that the environment
 //! alone does not tell.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs, io,
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, env, fs, io, net::IpAddr, path::Path};
 
 use super::{
-    namespace::{NamespaceError, NetworkNamespace},
+    namespace::NetworkNamespace,
     tcp_sockets::{self, TcpSocket, TcpState},
 };
 
@@ -17,8 +12,8 @@ const SSH_PORT: u16 = 22;
 /// Servers of SSH, as `/proc/PID/comm` names them. Since OpenSSH 9.8 each connection has a program of its own.
 const SERVERS: [&str; 4] = ["sshd", "sshd-session", "sshd-auth", "dropbear"];
 
-/// The addresses that SSH connections come from: those of any process that serves SSH, wherever it runs, and in `namespaces`
-/// those to port 22 or to a port that a server of SSH listens on.
+/// The addresses that SSH connections come from, in `namespaces` and wherever a server of SSH runs: connections that such a server
+/// has, or that lead to port 22 or to a port that one listens on.
 ///
 /// # Errors
 ///
@@ -27,52 +22,40 @@ pub fn read_in(namespaces: &[&NetworkNamespace]) -> io::Result<BTreeSet<IpAddr>>
     let mut sockets = Vec::new();
     for namespace in namespaces {
         let here = || tcp_sockets::read_from(Path::new("/proc/thread-self/net"));
-        sockets.extend(namespace.run(here).map_err(of_namespace)??);
+        sockets.extend(namespace.run(here).map_err(io::Error::other)??);
     }
-    let servers = servers()?;
-    let mut peers: BTreeSet<IpAddr> = servers.tables.into_values().flatten().collect();
-    let mut ports = servers.ports;
+    let servers = servers(&mut sockets)?;
+    let is_its_own = |socket: &&TcpSocket| servers.contains(&socket.inode);
+    let listening = sockets.iter().filter(|each| each.state == TcpState::Listening);
+    let mut ports: BTreeSet<u16> =
+        listening.filter(is_its_own).map(|each| each.local_port).collect();
     ports.insert(SSH_PORT);
-    peers.extend(peers_at(&sockets, |socket| ports.contains(&socket.local_port)));
+    let established = sockets.iter().filter(|each| each.state == TcpState::Established);
+    let mut peers: BTreeSet<IpAddr> = established
+        .filter(|socket| is_its_own(socket) || ports.contains(&socket.local_port))
+        .map(|socket| socket.peer)
+        .collect();
     let variable = env::var("SSH_CONNECTION").ok();
     peers.extend(variable.as_deref().and_then(peer_of_variable));
     Ok(peers)
 }
 
-/// What the servers of SSH have.
-#[derive(Default)]
-struct Servers {
-    /// Ports they listen on.
-    ports: BTreeSet<u16>,
-    /// Who is connected to them, by process.
-    tables: BTreeMap<PathBuf, Vec<IpAddr>>,
-}
-
-fn servers() -> io::Result<Servers> {
-    let mut servers = Servers::default();
+/// The numbers of all sockets that servers of SSH have, which no two sockets of the machine share; adds the sockets of the
+/// namespaces that these servers run in.
+fn servers(sockets: &mut Vec<TcpSocket>) -> io::Result<BTreeSet<u64>> {
+    let mut inodes = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
         let directory = entry?.path();
         let command = fs::read_to_string(directory.join("comm")).unwrap_or_default();
         if !SERVERS.contains(&command.trim_end()) {
             continue;
         }
-        let Some(inodes) = unless_ended(sockets_of(&directory))? else { continue };
-        let net = directory.join("net");
-        let Some(sockets) = unless_ended(tcp_sockets::read_from(&net))? else { continue };
-        let is_its_own = |socket: &TcpSocket| inodes.contains(&socket.inode);
-        let listening = sockets.iter().filter(|each| each.state == TcpState::Listening);
-        servers.ports.extend(listening.filter(|each| is_its_own(each)).map(|each| each.local_port));
-        servers.tables.insert(directory, peers_at(&sockets, is_its_own).collect());
+        let Some(of_server) = unless_ended(sockets_of(&directory))? else { continue };
+        inodes.extend(of_server);
+        let around = tcp_sockets::read_from(&directory.join("net"));
+        sockets.extend(unless_ended(around)?.unwrap_or_default());
     }
-    Ok(servers)
-}
-
-fn peers_at(
-    sockets: &[TcpSocket],
-    is_asked_for: impl Fn(&TcpSocket) -> bool,
-) -> impl Iterator<Item = IpAddr> {
-    let established = sockets.iter().filter(|each| each.state == TcpState::Established);
-    established.filter(move |socket| is_asked_for(socket)).map(|socket| socket.peer)
+    Ok(inodes)
 }
 
 /// The numbers of the sockets that a process has: its descriptors are links such as `socket:[4711]`.
@@ -100,10 +83,6 @@ fn unless_ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
         }
         Err(error) => Err(error),
     }
-}
-
-fn of_namespace(error: NamespaceError) -> io::Error {
-    io::Error::other(error)
 }
 
 /// The client's address comes first (ssh(1)).
