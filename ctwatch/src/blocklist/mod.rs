@@ -1,6 +1,7 @@
 //! Which sources are kept out, and how that is handed to a firewall: pure. What was seen goes in, a [`Blocklist`] comes out,
 //! and [`formats`] writes it down.
 
+pub mod cap_ruleset;
 pub mod conduct;
 mod explanation;
 pub mod formats;

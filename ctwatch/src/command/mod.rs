@@ -6,6 +6,7 @@ pub mod audit;
 pub mod block;
 mod blocking;
 pub mod blocks;
+pub mod cap;
 mod carrying_out;
 pub mod changes;
 pub mod confirm;
