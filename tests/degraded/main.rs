@@ -16,6 +16,9 @@ mod block;
 #[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
+#[path = "../kernel/cap.rs"]
+mod cap;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod doctor;

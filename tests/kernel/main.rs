@@ -22,6 +22,8 @@ mod baseline;
 #[cfg(test)]
 mod block;
 #[cfg(test)]
+mod cap;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;
