@@ -59,12 +59,11 @@ pub async fn run(arguments: &CapArguments) -> Result<(), CommandError> {
     };
     let change = move |namespace: &NetworkNamespace| firewall::change(namespace, planned);
     let (_, outcome) = on_a_thread(&namespace, change).await??;
-    match outcome {
-        CapOutcome::Changed => look::say(&format!(
-            "{} was capped otherwise: from now on its entries are counted anew",
+    if outcome == CapOutcome::Changed {
+        look::say(&format!(
+            "the entries of {} are counted anew: those it holds do not count",
             element(&source)
-        )),
-        CapOutcome::Capped | CapOutcome::Extended => {}
+        ));
     }
     let mut unended = None;
     if arguments.end_entries {
