@@ -2,10 +2,12 @@
 
 mod advice;
 mod block;
+mod blocklist;
 mod cap;
 mod change;
 mod doctor;
 mod protected;
+mod recording;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +16,7 @@ use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
 pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
+pub use self::blocklist::BlocklistArguments;
 pub use self::cap::CapArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
@@ -21,6 +24,7 @@ pub use self::change::{
 };
 pub use self::doctor::DoctorArguments;
 pub use self::protected::ProtectedArguments;
+pub use self::recording::{RecordArguments, ReplayArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -65,6 +69,28 @@ Examples:
 
 A source is told of at most ten times a second; each line says how many more there were since its last one.")]
     Events(EventsArguments),
+    /// Keep what is seen in a file, to replay it later or elsewhere
+    #[command(after_help = "\
+Examples:
+  ctwatch record outage.ctw                  until Ctrl-C: who holds the table, once a second, and what is refused
+  ctwatch record outage.ctw --duration 10m --interval 5s
+  ctwatch record night.ctw --files 8 --max-bytes 256M
+                                             at most 2 GB: night.ctw, and seven older files beside it
+
+A file of 64M holds about 20 minutes of a flood from ever new sources, hours with 20 sources (--top 20), days at rest. What is
+recorded is written at least every five seconds, so no more is lost if ctwatch or the machine dies.")]
+    Record(RecordArguments),
+    /// Show what was recorded as if it were seen now
+    #[command(after_help = "\
+Examples:
+  ctwatch replay outage.ctw                  the table, as it was recorded
+  ctwatch replay outage.ctw --speed 10x      ten times as fast
+  ctwatch replay outage.ctw --json           what 'watch --json' would have printed, at once
+  ctwatch replay outage.ctw --events --json  what 'events --json' would have printed
+
+It needs no privilege and no conntrack. A recording that is cut off or damaged is replayed as far as it is whole; what is
+missing is said on stderr.")]
+    Replay(ReplayArguments),
     /// Hold the numbers against the kernel's and against each other
     #[command(after_help = "\
 Examples:
@@ -84,6 +110,18 @@ Examples:
   ctwatch advise --what-if tcp_timeout_close_wait=60
                                              what would end now under that timeout")]
     Advise(AdviseArguments),
+    /// Write down who should be kept out, for a firewall; changes nothing
+    #[command(after_help = "\
+Examples:
+  ctwatch blocklist --format plain           look for ten seconds, then list who fills the table while others are refused
+  ctwatch blocklist --format plain --output /run/ctwatch.list
+                                             replace a file at once; it stays what it was if the look fails
+  ctwatch blocklist --format plain --share 0 --min-entries 5000 --harm 0
+                                             whoever holds 5000 entries, whether that harms anybody or not
+
+Whoever would be listed and is spared, and why a list is empty, is said on stderr. A list may be empty, and that is no
+failure. A flood from addresses that are made up lists nobody: 'ctwatch advise' says what helps against it.")]
+    Blocklist(Box<BlocklistArguments>),
     /// Examine everything about conntrack at once, in plain sentences; changes nothing
     #[command(after_help = "\
 Examples:

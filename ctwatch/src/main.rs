@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, block, blocks, cap, changes, confirm, doctor, events, look, rollback,
-        unblock, watch, watchdog,
+        advise, apply, audit, block, blocklist, blocks, cap, changes, confirm, doctor, events,
+        look, record, replay, rollback, unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -42,8 +42,11 @@ fn run(command: &Command) -> Result<(), CommandError> {
     let ended = runtime.block_on(async {
         match command {
             Command::Watch(arguments) => watch::run(arguments).await,
+            Command::Record(arguments) => record::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await,
             Command::Audit(arguments) => audit::run(arguments).await,
             Command::Advise(arguments) => advise::run(arguments).await,
+            Command::Blocklist(arguments) => blocklist::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
             Command::Block(arguments) => block::run(arguments).await,

@@ -76,7 +76,8 @@ fn protection_of_destinations_is_taken_by_nft() {
 #[test]
 fn protection_against_acks_is_taken_by_nft() {
     let Some(gateway) = gateway() else { return };
-    let state = StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 60_000 };
+    let state =
+        StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED".into(), entries: 60_000 };
     let census =
         Census { entries: 60_000, unreplied: 60_000, states: vec![state], ..Census::default() };
     let flood = flood("198.51.100.1", Some(443), 6);

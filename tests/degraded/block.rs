@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 
+use ctwatch::blocklist::ruleset::ELEMENTS_MAX;
 use ctwatch_lab::{Flood, FlowPlan, Gateway, counters, wait};
 use serde_json::Value;
 
@@ -298,7 +299,6 @@ fn what_somebody_has_changed_is_told_and_made_anew() {
         "insert rule inet ctwatch block accept",
         "delete chain inet ctwatch block",
         moved,
-        "add table inet ctwatch { flags dormant; }",
     ] {
         block();
         assert_eq!(lab.blocks()["problems"].as_array().unwrap().len(), 0);
@@ -326,11 +326,22 @@ fn what_somebody_has_changed_is_told_and_made_anew() {
 #[test]
 fn a_set_that_is_full_takes_nobody() {
     let Some(lab) = Lab::new() else { return };
-    lab.nft("add table inet ctwatch; add set inet ctwatch block4 { type ipv4_addr; flags timeout; size 4; counter; }");
-    lab.fine(&["block", "10.0.1.1", "10.0.1.2", "10.0.1.3", "--now"]);
+    lab.fine(&["block", ABUSER, "--now"]);
+    let room = u32::try_from(ELEMENTS_MAX).unwrap() - 2;
+    let address = |number| std::net::Ipv4Addr::from(0x0b00_0000 + number).to_string();
+    let elements: Vec<String> = (0..room).map(address).collect();
+    let script = lab.state.path().join("script");
+    let elements = elements.join(", ");
+    fs::write(&script, format!("add element inet ctwatch block4 {{ {elements} }}")).unwrap();
+    let mut fill = Command::new("ip");
+    fill.args(["netns", "exec", lab.gateway.gateway().name(), "nft", "-f"]).arg(&script);
+    assert!(fill.status().unwrap().success());
     let said = lab.fails(1, &["block", "10.0.1.4", "10.0.1.5", "fd00::7", "--now"]);
     assert!(said.contains("no more room in the set block4"), "{said}");
-    assert_eq!(lab.sources(), ["10.0.1.1", "10.0.1.2", "10.0.1.3"]);
+    let sources = lab.sources();
+    assert_eq!(sources.len() as u64, u64::from(room) + 1);
+    assert!(!sources.contains(&"fd00::7".to_owned()));
+    lab.fine(&["block", "10.0.1.4", "--now"]);
 }
 
 #[test]

@@ -14,6 +14,10 @@ mod all_namespaces;
 #[cfg(test)]
 mod block;
 #[cfg(test)]
+mod blocklist;
+#[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
 #[path = "../kernel/cap.rs"]
@@ -36,6 +40,8 @@ mod listing;
 mod nothing_tracked;
 #[cfg(test)]
 mod observed;
+#[cfg(test)]
+mod recording;
 #[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]

@@ -22,6 +22,9 @@ mod baseline;
 #[cfg(test)]
 mod block;
 #[cfg(test)]
+mod blocklist;
+#[cfg(test)]
+mod blocklist_nft;
 mod cap;
 #[cfg(test)]
 mod causes;
@@ -75,6 +78,8 @@ mod reboot;
 mod reboot_files;
 #[cfg(test)]
 mod reclaim;
+#[cfg(test)]
+mod recording;
 #[cfg(test)]
 mod renamed;
 #[cfg(test)]

@@ -30,7 +30,8 @@ pub struct BlockArguments {
     /// Leave their entries in the table until they time out
     #[arg(long)]
     pub keep_entries: bool,
-    /// Block at once: do not look how others fare before and after
+    /// Block at once: do not look how others fare before and after; otherwise it is looked for a second before, and blocked
+    /// after 8 s at the latest
     #[arg(long)]
     pub now: bool,
     /// Print one JSON object

@@ -24,8 +24,9 @@ use crate::{
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long is looked before, once the hooks are there.
 const BEFORE: Duration = Duration::from_secs(1);
-/// The most that a block is put off, the time to attach the hooks included.
-const PUT_OFF_MAX: Duration = Duration::from_secs(2);
+/// The most that a block is put off, the time to attach the hooks included: a second on a machine that is idle, more where it
+/// is busy or emulated.
+const PUT_OFF_MAX: Duration = Duration::from_secs(8);
 /// How long is looked after.
 const AFTER: Duration = Duration::from_secs(3);
 

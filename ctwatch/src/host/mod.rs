@@ -17,6 +17,7 @@ pub mod module_users;
 pub mod modules;
 pub mod namespace;
 pub mod namespace_list;
+pub mod next_hops;
 pub mod nft_rules;
 pub mod persistence;
 pub mod programs;

@@ -96,7 +96,7 @@ pub fn read_in(
     for namespace in &namespaces {
         let unread = |what: &str| ProtectedError::Unread {
             what: format!("{what} of the network namespace {}", namespace.target()),
-            source: io::Error::other("/proc/net does not show them"),
+            source: io::Error::other("the kernel does not show them"),
         };
         let found = addresses::read_in(namespace);
         let own = found.own.ok_or_else(|| unread("the own addresses"))?;

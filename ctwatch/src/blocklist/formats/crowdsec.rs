@@ -17,6 +17,10 @@ pub(super) const FORMAT: Format = Format {
     what: "CrowdSec decisions, for 'cscli decisions import --scope \"\" --input FILE.json'",
     render,
     parse,
+    kept: |_, block| {
+        let duration = block.duration.min(Duration::from_secs(DURATION_S_MAX));
+        Some(Entry { duration: Some(duration), ..Entry::whole(block) })
+    },
     files: NO_FILES,
 };
 const NO_FILES: &[DropIn] = &[];

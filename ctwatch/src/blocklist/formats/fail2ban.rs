@@ -11,6 +11,12 @@ pub(super) const FORMAT: Format = Format {
     what: "a log for a fail2ban jail, which says for how long",
     render,
     parse,
+    kept: |_, block| {
+        Some(Entry {
+            why: Some(note::quoted_line(&block.why, WHY_BYTES_MAX)),
+            ..Entry::whole(block)
+        })
+    },
     files: FILES,
 };
 

@@ -3,6 +3,8 @@
 //! A `hash:net` takes addresses and networks alike. It is asked once for each prefix length that is in it, so a further set for
 //! addresses alone would save nothing (`mtype_test_cidrs`, net/netfilter/ipset/ip_set_hash_gen.h).
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::line::Line;
@@ -15,6 +17,7 @@ pub(super) const FORMAT: Format = Format {
     what: "for 'ipset restore': the sets ctwatch4 and ctwatch6, with timeouts",
     render,
     parse,
+    kept: |_, block| Some(kept(block)),
     files: NO_FILES,
 };
 const NO_FILES: &[DropIn] = &[];
@@ -61,6 +64,14 @@ fn member(network: &IpNet, block: &Block) -> String {
     // It takes no empty one.
     let comment = if why.is_empty() { String::new() } else { format!("comment \"{why}\" ") };
     format!("add {set} {element} timeout {timeout_s} {comment}-exist\n")
+}
+
+fn kept(block: &Block) -> Entry {
+    Entry {
+        network: block.network,
+        duration: Some(Duration::from_secs(block.duration.as_secs().min(TIMEOUT_S_MAX))),
+        why: Some(note::quoted_line(&block.why, COMMENT_BYTES_MAX)),
+    }
 }
 
 fn parse(text: &str) -> Result<Vec<Entry>, ParseError> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::line::Line;
 use super::{DropIn, Entry, Format, ParseError, moment};
-use crate::blocklist::{Blocklist, note, ruleset};
+use crate::blocklist::{Block, Blocklist, note, ruleset};
 
 /// The row for IPv4.
 pub(super) const IPV4: Format = Format {
@@ -17,6 +17,7 @@ pub(super) const IPV4: Format = Format {
     what: "for 'iptables-restore --noflush': the IPv4 sources of the list, each until its end",
     render: |list| render(list, "iptables", "IPv4", |network| network.addr().is_ipv4()),
     parse,
+    kept: |list, block| block.network.addr().is_ipv4().then(|| kept(list, block)),
     files: NO_FILES,
 };
 /// The row for IPv6.
@@ -25,6 +26,7 @@ pub(super) const IPV6: Format = Format {
     what: "for 'ip6tables-restore --noflush': the IPv6 sources of the list, each until its end",
     render: |list| render(list, "ip6tables", "IPv6", |network| network.addr().is_ipv6()),
     parse,
+    kept: |list, block| block.network.addr().is_ipv6().then(|| kept(list, block)),
     files: NO_FILES,
 };
 const NO_FILES: &[DropIn] = &[];
@@ -61,6 +63,15 @@ fn render(
         );
     }
     text + "COMMIT\n"
+}
+
+fn kept(list: &Blocklist, block: &Block) -> Entry {
+    let end = moment::ended(list, block.duration);
+    Entry {
+        network: block.network,
+        duration: Duration::try_from(end.duration_since(moment::made(list))).ok(),
+        why: Some(note::quoted_line(&block.why, COMMENT_BYTES_MAX)),
+    }
 }
 
 fn parse(text: &str) -> Result<Vec<Entry>, ParseError> {

@@ -14,6 +14,13 @@ pub(super) fn made(list: &Blocklist) -> Timestamp {
     from_second(list.wall_ns / 1_000_000_000)
 }
 
+/// The first comment of a list: who made it, when, and how much is in it.
+pub(super) fn header(list: &Blocklist) -> String {
+    let (made, count) = (made(list), list.blocks.len());
+    let blocks = if count == 1 { "block" } else { "blocks" };
+    format!("# ctwatch blocklist of {made}: {count} {blocks}\n")
+}
+
 /// When what was blocked as the list was made is let in again.
 pub(super) fn ended(list: &Blocklist, duration: Duration) -> Timestamp {
     from_second(list.wall_ns / 1_000_000_000 + i128::from(duration.as_secs().max(1)))

@@ -118,8 +118,13 @@ impl Listing {
 
     fn add_table(&mut self, table: &Value) {
         self.has_table = true;
-        let mut flags = table.get("flags").and_then(Value::as_array).into_iter().flatten();
-        if flags.any(|flag| flag == "dormant") {
+        let is_dormant = table.get("flags").is_some_and(|flags| match flags {
+            Value::String(flag) => flag == "dormant",
+            Value::Array(flags) => flags.iter().any(|flag| flag == "dormant"),
+            // nft 1.0.6 prints the one flag as a number without meaning.
+            _ => true,
+        });
+        if is_dormant {
             self.problems.push(
                 "the table inet ctwatch is dormant, so nothing is dropped; the next 'ctwatch block' wakes it"
                     .to_owned(),

@@ -71,8 +71,10 @@ fn a_set_of_another_kind_and_a_table_that_sleeps_are_told() {
     assert!(other.blocks.iter().all(|block| block.network.to_string() != "10.0.1.66/32"));
     let eternal = changed("\"size\": 131072, \"flags\": [\"timeout\"]", "\"size\": 131072");
     assert_eq!(eternal.foreign_sets, ["block4", "block6"]);
-    let asleep = changed("\"handle\": 1}}", "\"handle\": 1, \"flags\": [\"dormant\"]}}");
-    assert!(asleep.problems[0].contains("dormant"), "{:?}", asleep.problems);
+    for flags in ["[\"dormant\"]", "\"dormant\"", "4"] {
+        let asleep = changed("\"handle\": 1}}", &format!("\"handle\": 1, \"flags\": {flags}}}}}"));
+        assert!(asleep.problems[0].contains("dormant"), "{flags}: {:?}", asleep.problems);
+    }
 }
 
 #[test]
