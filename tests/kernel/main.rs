@@ -25,6 +25,7 @@ mod block;
 mod blocklist;
 #[cfg(test)]
 mod blocklist_nft;
+#[cfg(test)]
 mod cap;
 #[cfg(test)]
 mod causes;
