@@ -175,8 +175,8 @@ it over SSH are never blocked. Who is blocked is let in again in the end, whatev
     #[command(after_help = "\
 Examples:
   ctwatch cap 10.0.1.66 200                  an address: at most 200 entries
-  ctwatch cap 10.0.1.0/24 5000 --for 2h --why 'ticket 4711'
-                                             a network: at most 5000 of all its addresses together
+  ctwatch cap 10.0.1.0/24 2000 --for 2h --why 'ticket 4711'
+                                             a network: at most 2000 of all its addresses together
   ctwatch cap 2001:db8:7::/64 200            in IPv6 cap the /64: a host in it has all of its addresses
   ctwatch cap 10.0.1.66 200 --for 1d         capped already: it has its time anew
 
@@ -185,7 +185,8 @@ beyond it is dropped behind conntrack, before its entry gets into the table: tha
 help once it is full, as the packet is refused there before the cap sees it: block then (ctwatch block). Only what
 comes in from the network is capped, not what this machine sends itself. Whom 'ctwatch block' never blocks is not capped either.
 'ctwatch blocks' lists caps, 'ctwatch unblock' lifts them, and each ends by itself. An address in a capped network is held
-against both caps. Another number than before begins to count anew.")]
+against both caps. Another number than before begins to count anew. A high number costs time, as the kernel looks up
+what it has counted for each new entry.")]
     Cap(CapArguments),
     /// Let blocked sources in again, and lift caps
     #[command(after_help = "\

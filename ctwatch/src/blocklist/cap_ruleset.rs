@@ -17,9 +17,10 @@ pub const CHAIN: &str = "cap";
 /// Behind conntrack (-200), which must have made the entry, and before destination NAT (-100), so that what is dropped costs no
 /// more than that (include/uapi/linux/netfilter_ipv4.h).
 pub const PRIORITY: i32 = -150;
-/// The most entries that a cap can leave to a source: before it passes a new one the kernel may look for each that it has
-/// counted (`__nf_conncount_add`, net/netfilter/nf_conncount.c).
-pub const ENTRIES_MAX: u32 = 65_535;
+/// The most entries that a cap can leave to a source: for a new one the kernel looks up those that it has counted
+/// (`__nf_conncount_add`, net/netfilter/nf_conncount.c). Measured on Linux 6.18 with 30,000 new flows: 1.2 s without a cap and with
+/// one of 1000, 2.0 s with 4000, 5.7 s with 10,000, 31 s with 60,000.
+pub const ENTRIES_MAX: u32 = 4096;
 /// The most caps: each packet is held against all of them.
 pub const CAPS_MAX: usize = 64;
 

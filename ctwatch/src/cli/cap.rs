@@ -17,7 +17,7 @@ pub struct CapArguments {
     /// Who is capped: an address, or a network in CIDR form as a whole
     #[arg(value_name = "ADDR|CIDR", value_parser = blocked)]
     pub source: IpNet,
-    /// How many entries it may hold, from 1 to 65535
+    /// How many entries it may hold, from 1 to 4096
     #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ENTRIES_MAX)))]
     pub entries_max: u32,
     /// For how long, from 1s to 365d; then the cap ends by itself
