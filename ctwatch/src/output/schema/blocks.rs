@@ -75,8 +75,8 @@ pub fn blocks() -> Json {
         ),
         ("dropped_bytes".to_owned(), json!({"type": "integer", "description": "their bytes"})),
     ]);
-    line.insert("caps".to_owned(), json!({"type": "array", "items": object(cap)}));
     line.insert("blocks".to_owned(), json!({"type": "array", "items": object(block)}));
+    line.insert("caps".to_owned(), json!({"type": "array", "items": object(cap)}));
     line.insert(
         "problems".to_owned(),
         json!({
