@@ -3,6 +3,7 @@
 mod advice;
 mod block;
 mod blocklist;
+mod cap;
 mod change;
 mod doctor;
 mod protected;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 pub use self::advice::{AdviseArguments, BoundsArguments};
 pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
 pub use self::blocklist::BlocklistArguments;
+pub use self::cap::CapArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
@@ -169,13 +171,30 @@ All are blocked or none. It needs nft and loads nf_tables if it is not loaded; p
 'inet ctwatch', in front of conntrack. This machine's own addresses, its routers and resolvers, and whoever is connected to
 it over SSH are never blocked. Who is blocked is let in again in the end, whatever becomes of this program.")]
     Block(BlockArguments),
-    /// Let blocked sources in again
+    /// Let a source hold so many entries and no more, for ten minutes unless told: milder than a block
+    #[command(after_help = "\
+Examples:
+  ctwatch cap 10.0.1.66 200                  an address: at most 200 entries
+  ctwatch cap 10.0.1.0/24 2000 --for 2h --why 'ticket 4711'
+                                             a network: at most 2000 of all its addresses together
+  ctwatch cap 2001:db8:7::/64 200            in IPv6 cap the /64: a host in it has all of its addresses
+  ctwatch cap 10.0.1.66 200 --for 1d         capped already: it has its time anew
+
+Only entries made since count; with --end-entries those it holds are ended, so that the cap holds from the start. What is
+beyond it is dropped behind conntrack, before its entry gets into the table: that keeps the table from filling up, but is no
+help once it is full, as the packet is refused there before the cap sees it: block then (ctwatch block). Only what
+comes in from the network is capped, not what this machine sends itself. Whom 'ctwatch block' never blocks is not capped either.
+'ctwatch blocks' lists caps, 'ctwatch unblock' lifts them, and each ends by itself. An address in a capped network is held
+against both caps. Another number than before begins to count anew. A high number costs time, as the kernel looks up
+what it has counted for each new entry.")]
+    Cap(CapArguments),
+    /// Let blocked sources in again, and lift caps
     #[command(after_help = "\
 Examples:
   ctwatch unblock 10.0.1.66
-  ctwatch unblock --all                      everybody; no rule of ctwatch blocks any more")]
+  ctwatch unblock --all                      everybody; no rule of ctwatch blocks or caps any more")]
     Unblock(UnblockArguments),
-    /// List who is blocked, until when, why, and what it did; changes nothing
+    /// List who is blocked or capped, until when, why, and what it did; changes nothing
     #[command(after_help = "\
 Examples:
   ctwatch blocks

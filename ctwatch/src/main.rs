@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, block, blocklist, blocks, changes, confirm, doctor, events, look,
-        record, replay, rollback, unblock, watch, watchdog,
+        advise, apply, audit, block, blocklist, blocks, cap, changes, confirm, doctor, events,
+        look, record, replay, rollback, unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -50,6 +50,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Apply(arguments) => apply::run(arguments).await,
             Command::Block(arguments) => block::run(arguments).await,
+            Command::Cap(arguments) => cap::run(arguments).await,
             Command::Unblock(arguments) => unblock::run(arguments).await,
             Command::Blocks(arguments) => blocks::run(arguments).await,
             Command::Confirm(arguments) => confirm::run(arguments).await,

@@ -20,6 +20,9 @@ mod blocklist_formats;
 #[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
+#[path = "../kernel/cap.rs"]
+mod cap;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod doctor;

@@ -26,6 +26,8 @@ mod blocklist;
 #[cfg(test)]
 mod blocklist_nft;
 #[cfg(test)]
+mod cap;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;

@@ -2,6 +2,7 @@
 //! and [`formats`] writes it down.
 
 mod canonical;
+pub mod cap_ruleset;
 pub mod conduct;
 mod explanation;
 pub mod formats;

@@ -51,10 +51,10 @@ pub struct BlockArguments {
 /// Arguments of `unblock`.
 #[derive(Debug, Args)]
 pub struct UnblockArguments {
-    /// Who is let in again: addresses, or networks, as they were blocked
+    /// Who is let in again: addresses, or networks, as they were blocked or capped
     #[arg(value_name = "ADDR|CIDR", value_parser = blocked, required_unless_present = "all", conflicts_with = "all")]
     pub sources: Vec<IpNet>,
-    /// Let everybody in again, and take all rules away that ctwatch has made to keep sources out
+    /// Let everybody in again, and take all rules away that ctwatch has made to block or cap
     #[arg(long)]
     pub all: bool,
     /// Where: self, a name from /run/netns, or a path such as /proc/PID/ns/net
@@ -77,7 +77,7 @@ pub struct BlocksArguments {
 }
 
 /// As [`sources`]; IPv4 that is written as IPv6 never comes as such.
-fn blocked(text: &str) -> Result<IpNet, String> {
+pub(super) fn blocked(text: &str) -> Result<IpNet, String> {
     // The length of `::ffff:10.0.1.2/128` stands for that of the IPv4 address in it.
     text.parse::<IpAddr>()
         .map(|address| address.to_canonical().into())
@@ -85,7 +85,7 @@ fn blocked(text: &str) -> Result<IpNet, String> {
 }
 
 /// Whole seconds; half ones count as whole.
-fn block_time(text: &str) -> Result<Duration, String> {
+pub(super) fn block_time(text: &str) -> Result<Duration, String> {
     let wrong = || "not a time; write for example 90s, 10m, 12h or 7d".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let days = SpanRelativeTo::days_are_24_hours();

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, fs, io::Read as _, path::Path, sync::Arc};
 
 use super::{
-    blocking::{ChangeError, firewall_error, now_s, on_a_thread, open, place, report},
+    blocking::{
+        ChangeError, firewall_error, now_s, on_a_thread, open, place, report, spare_protected,
+    },
     effect_look::{Begun, EffectLook},
     look::{self, Interrupts},
 };
@@ -25,7 +27,7 @@ use crate::{
     host::{
         modules::{self, Presence},
         namespace::{NamespaceChoice, NetworkNamespace},
-        protected_addresses, user,
+        user,
     },
     output::blocks,
     privilege,
@@ -51,7 +53,8 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
     if privilege::missing().is_some() {
         return Err(firewall_error(FirewallError::NotPermitted));
     }
-    spare_protected(arguments, &namespace, &wishes)?;
+    let named = wishes.iter().map(|wish| wish.network);
+    spare_protected(&arguments.protected, &namespace, named, "blocked")?;
     let place = place(&namespace)?;
     let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
     let terms = Terms { now_s: now_s(), by: user::name(), duration: arguments.duration };
@@ -146,25 +149,6 @@ fn text(file: &Path) -> Result<String, CommandError> {
     };
     let failed = |error| CommandError::Usage(format!("cannot read {}: {error}", file.display()));
     read.map(|_| text).map_err(failed)
-}
-
-/// Makes sure that nobody is blocked who must not be.
-fn spare_protected(
-    arguments: &BlockArguments,
-    namespace: &NetworkNamespace,
-    wishes: &[Wish],
-) -> Result<(), CommandError> {
-    let protected = protected_addresses::read_in(namespace, &arguments.protected.named());
-    let protected = protected.map_err(|error| CommandError::Failed(error.into()))?;
-    let spared = wishes.iter().filter_map(|wish| {
-        let why = protected.why(&wish.network)?;
-        Some(format!("{} must not be blocked: {why}", element(&wish.network)))
-    });
-    let spared: Vec<String> = spared.collect();
-    if spared.is_empty() {
-        return Ok(());
-    }
-    Err(CommandError::Failed(anyhow::anyhow!("nobody was blocked: {}", spared.join("; "))))
 }
 
 /// Says what somebody who blocks might not expect.

@@ -1,23 +1,30 @@
 //! What the commands that keep sources out share: what their errors mean, and what they tell of blocks.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
+
+use ipnet::IpNet;
 
 use super::look::namespace_error;
 use crate::{
+    blocklist::ruleset::element,
     change::{
         firewall::{
             FirewallError,
+            cap_plan::CapError,
+            caps::Capped,
             effect::{self, Effect, Verdict},
             listing::{Blocked, Listing},
             plan::PlanError,
         },
         record::Place,
     },
+    cli::ProtectedArguments,
     clock,
     exit::CommandError,
     host::{
         namespace::{NamespaceError, NamespaceTarget, NetworkNamespace},
         namespace_list::all_namespaces,
+        protected_addresses,
     },
     output::blocks::{Report, Row},
 };
@@ -34,6 +41,26 @@ pub(super) fn place(namespace: &NetworkNamespace) -> Result<Place, CommandError>
     Place::now(namespace).map_err(|error| {
         CommandError::Failed(anyhow::Error::new(error).context("cannot tell where this is"))
     })
+}
+
+/// Makes sure that nobody is blocked or capped, as `what` says, who must not be.
+pub(super) fn spare_protected(
+    arguments: &ProtectedArguments,
+    namespace: &NetworkNamespace,
+    sources: impl Iterator<Item = IpNet>,
+    what: &str,
+) -> Result<(), CommandError> {
+    let protected = protected_addresses::read_in(namespace, &arguments.named());
+    let protected = protected.map_err(|error| CommandError::Failed(error.into()))?;
+    let spared = sources.filter_map(|source| {
+        let why = protected.why(&source)?;
+        Some(format!("{} must not be {what}: {why}", element(&source)))
+    });
+    let spared: Vec<String> = spared.collect();
+    if spared.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::Failed(anyhow::anyhow!("nobody was {what}: {}", spared.join("; "))))
 }
 
 /// Now, in whole seconds since 1970.
@@ -72,6 +99,8 @@ pub(super) enum ChangeError {
     Firewall(FirewallError),
     /// It cannot be done as it was asked for.
     Plan(PlanError),
+    /// Nor can this cap.
+    Cap(CapError),
 }
 
 impl From<FirewallError> for ChangeError {
@@ -86,15 +115,33 @@ impl From<PlanError> for ChangeError {
     }
 }
 
+impl From<CapError> for ChangeError {
+    fn from(error: CapError) -> Self {
+        Self::Cap(error)
+    }
+}
+
 impl From<ChangeError> for CommandError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Firewall(error) => firewall_error(error),
-            ChangeError::Plan(error) => {
-                Self::Failed(anyhow::anyhow!("nothing was changed: {error}"))
-            }
+            ChangeError::Plan(error) => nothing_changed(&error.to_string()),
+            ChangeError::Cap(error) => nothing_changed(&error.to_string()),
         }
     }
+}
+
+fn nothing_changed(why: &str) -> CommandError {
+    CommandError::Failed(anyhow::anyhow!("nothing was changed: {why}"))
+}
+
+/// What is told of caps, and of what is wrong with the rules.
+pub(super) fn report_of_caps<'a>(
+    place: &Place,
+    listing: &'a Listing,
+    caps: impl Iterator<Item = &'a Capped>,
+) -> Report {
+    Report { caps: caps.cloned().collect(), ..report(place, listing, iter::empty(), &[]) }
 }
 
 /// What is told of blocks, and of what is wrong with the rules.
@@ -116,6 +163,7 @@ pub(super) fn report<'a>(
         netns: place.netns,
         netns_name: found.map(|found| found.name),
         rows: blocks.map(row).collect(),
+        caps: Vec::new(),
         problems: listing.problems.clone(),
     }
 }

@@ -7,6 +7,7 @@ pub mod block;
 mod blocking;
 pub mod blocklist;
 pub mod blocks;
+pub mod cap;
 mod carrying_out;
 pub mod changes;
 pub mod confirm;

@@ -1,4 +1,4 @@
-//! `ctwatch unblock`: lets sources in again, in one transaction.
+//! `ctwatch unblock`: lets sources in again and lifts their caps, in one transaction.
 
 use super::{
     blocking::{ChangeError, on_a_thread, open},
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// If one of the sources is not blocked, or the rules cannot be changed: then nothing is.
+/// If one of the sources is neither blocked nor capped, or the rules cannot be changed: then nothing is.
 pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
     let namespace = open(&arguments.netns)?;
     let (sources, all) = (arguments.sources.clone(), arguments.all);
@@ -29,12 +29,14 @@ pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
     let change = move |namespace: &NetworkNamespace| firewall::change(namespace, planned);
     let (listing, is_nothing) = on_a_thread(&namespace, change).await??;
     if is_nothing {
-        return look::print("nobody is blocked\n".to_owned()).await;
+        return look::print("nobody is blocked or capped\n".to_owned()).await;
     }
     if arguments.all {
-        let blocks = listing.blocks.len();
-        return look::print(format!("{blocks} let in again; no rule of ctwatch blocks any more\n"))
-            .await;
+        let (blocks, caps) = (listing.blocks.len(), listing.caps.held.len());
+        return look::print(format!(
+            "{blocks} let in again, {caps} caps lifted; no rule of ctwatch blocks or caps any more\n"
+        ))
+        .await;
     }
     let left: Vec<_> = listing
         .blocks
@@ -44,6 +46,12 @@ pub async fn run(arguments: &UnblockArguments) -> Result<(), CommandError> {
         .collect();
     let mut text = String::new();
     for network in &arguments.sources {
+        if listing.caps.held.iter().any(|cap| cap.network == *network) {
+            text += &format!("{} is capped no more\n", element(network));
+        }
+        if !listing.blocks.iter().any(|block| block.network == *network) {
+            continue;
+        }
         text += &format!("{} is let in again\n", element(network));
         if let Some(around) = left.iter().find(|each| each.contains(network)) {
             look::say(&format!(

@@ -1,4 +1,4 @@
-//! Who is kept out and what that did: for a person, and as JSON (docs/blocks.schema.json).
+//! Who is kept out or capped, and what that did: for a person, and as JSON (docs/blocks.schema.json).
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,11 @@ use serde_json::{Value as Json, json};
 
 use super::json::{SCHEMA, number, time};
 use crate::{
-    blocklist::ruleset::element,
+    blocklist::{note::Note, ruleset::element},
     change::firewall::{
+        caps::Capped,
         effect::{Effect, Seen, Verdict},
-        listing::Blocked,
+        listing::{Blocked, Dropped},
     },
 };
 
@@ -26,7 +27,9 @@ pub struct Report {
     pub netns_name: Option<String>,
     /// Who is blocked.
     pub rows: Vec<Row>,
-    /// What keeps blocks from working, or is somebody else's: sentences.
+    /// Who is capped.
+    pub caps: Vec<Capped>,
+    /// What keeps blocks or caps from working, or is somebody else's: sentences.
     pub problems: Vec<String>,
 }
 
@@ -49,6 +52,7 @@ pub fn json(report: &Report) -> String {
         "netns": report.netns,
         "netns_name": report.netns_name,
         "blocks": report.rows.iter().map(|row| row_object(row, report.wall_ns)).collect::<Vec<Json>>(),
+        "caps": report.caps.iter().map(|cap| cap_object(cap, report.wall_ns)).collect::<Vec<Json>>(),
         "problems": report.problems,
     })
     .to_string()
@@ -75,6 +79,21 @@ fn row_object(row: &Row, now_ns: i128) -> Json {
         "after": seen(|effect| effect.after),
         "has_effect": verdict.is_effective(),
         "explanation": explanation(*verdict),
+    })
+}
+
+fn cap_object(cap: &Capped, now_ns: i128) -> Json {
+    let note = cap.note.as_ref();
+    json!({
+        "source": element(&cap.network),
+        "entries_max": cap.entries_max,
+        "since": note.map(|note| since(note.since_s)),
+        "until": cap.left_s.map(|left_s| until(now_ns, left_s)),
+        "left_s": cap.left_s,
+        "by": note.map(|note| note.by.as_str()),
+        "why": note.map(|note| note.why.as_str()).filter(|why| !why.is_empty()),
+        "dropped_packets": cap.dropped.packets,
+        "dropped_bytes": cap.dropped.bytes,
     })
 }
 
@@ -112,18 +131,18 @@ fn explanation(verdict: Verdict) -> Option<&'static str> {
 /// For a person.
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
-    if report.rows.is_empty() {
-        text.push_str("nobody is blocked\n");
+    if report.rows.is_empty() && report.caps.is_empty() {
+        text.push_str("nobody is blocked or capped\n");
     }
     for Row { block, effect, verdict } in &report.rows {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}  {}", element(&block.network), times(block, report.wall_ns));
-        if let Some(note) = &block.note {
-            let why = if note.why.is_empty() { String::new() } else { format!(": {}", note.why) };
-            let _ = writeln!(text, "    by {}{why}", note.by);
-        } else {
-            let _ = writeln!(text, "    by somebody else than ctwatch");
-        }
+        let _ = writeln!(
+            text,
+            "{}  {}",
+            element(&block.network),
+            times(block.note.as_ref(), block.left_s, report.wall_ns)
+        );
+        let _ = writeln!(text, "    {}", by_whom(block.note.as_ref()));
         let _ = writeln!(text, "    {}", done(block, effect.as_ref()));
         if let Some(effect) = effect {
             others(&mut text, effect);
@@ -132,15 +151,31 @@ pub fn text(report: &Report) -> String {
             let _ = writeln!(text, "    {explanation}");
         }
     }
+    for cap in &report.caps {
+        let Capped { network, entries_max, dropped, .. } = cap;
+        let times = times(cap.note.as_ref(), cap.left_s, report.wall_ns);
+        let _ = writeln!(text, "{}  at most {entries_max} entries  {times}", element(network));
+        let _ = writeln!(text, "    {}", by_whom(cap.note.as_ref()));
+        let Dropped { packets, bytes } = dropped;
+        let _ = writeln!(text, "    dropped {packets} packets ({bytes} bytes) beyond that");
+    }
     for problem in &report.problems {
         let _ = writeln!(text, "! {problem}");
     }
     text
 }
 
-fn times(block: &Blocked, now_ns: i128) -> String {
-    let since = block.note.as_ref().map(|note| format!("since {} ", since(note.since_s)));
-    let until = block.left_s.map_or_else(
+fn by_whom(note: Option<&Note>) -> String {
+    match note {
+        None => "by somebody else than ctwatch".to_owned(),
+        Some(note) if note.why.is_empty() => format!("by {}", note.by),
+        Some(note) => format!("by {}: {}", note.by, note.why),
+    }
+}
+
+fn times(note: Option<&Note>, left_s: Option<u64>, now_ns: i128) -> String {
+    let since = note.map(|note| format!("since {} ", since(note.since_s)));
+    let until = left_s.map_or_else(
         || "for ever".to_owned(),
         |left_s| format!("until {} ({left_s} s left)", until(now_ns, left_s)),
     );
@@ -184,7 +219,6 @@ fn others(text: &mut String, effect: &Effect) {
 #[cfg(test)]
 pub(crate) mod sample {
     use super::*;
-    use crate::{blocklist::note::Note, change::firewall::listing::Dropped};
 
     /// A block that has everything, and one that has nothing.
     pub(crate) fn report() -> Report {
@@ -229,6 +263,18 @@ pub(crate) mod sample {
                 Row { block, effect: Some(effect), verdict: Verdict::OthersRefusedStill },
                 Row { block: foreign, effect: None, verdict: Verdict::Unknown },
             ],
+            caps: vec![Capped {
+                network: "10.0.2.0/24".parse().unwrap(),
+                entries_max: 500,
+                left_s: Some(590),
+                note: Some(Note {
+                    since_s: 1_700_000_000,
+                    by: "root".to_owned(),
+                    why: String::new(),
+                }),
+                dropped: Dropped { packets: 7, bytes: 196 },
+                handle: 9,
+            }],
             problems: vec!["the chain is missing".to_owned()],
         }
     }
@@ -250,12 +296,16 @@ mod tests {
             "2001:db8::/64  for ever",
             "    by somebody else than ctwatch",
             "    packets dropped are not counted, entries ended: not known",
+            "10.0.2.0/24  at most 500 entries  since 2023-11-14T22:13:20.000Z until 2023-11-14T22:23:20.000Z (590 s left)",
+            "    by root",
+            "    dropped 7 packets (196 bytes) beyond that",
             "! the chain is missing",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
         }
         assert!(text.contains("without effect: others are refused"), "{text}");
-        let nobody = Report { rows: Vec::new(), problems: Vec::new(), ..sample::report() };
-        assert_eq!(super::text(&nobody), "nobody is blocked\n");
+        let nobody =
+            Report { rows: Vec::new(), caps: Vec::new(), problems: Vec::new(), ..sample::report() };
+        assert_eq!(super::text(&nobody), "nobody is blocked or capped\n");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::caps::Caps;
 use crate::blocklist::{
     note::Note,
     ruleset::{self, Set},
@@ -48,6 +49,8 @@ pub struct Listing {
     pub foreign_sets: Vec<&'static str>,
     /// What is in the table besides rules: kind and name.
     pub objects: BTreeSet<(String, String)>,
+    /// Who is capped.
+    pub caps: Caps,
 }
 
 /// The chain that drops.
@@ -80,6 +83,7 @@ impl Listing {
         let objects = printed.get("nftables").and_then(Value::as_array).ok_or(NotATable)?;
         let mut listing = Self::default();
         let mut rules: Vec<&Value> = Vec::new();
+        listing.caps = Caps::read(objects);
         for (kind, object) in objects.iter().filter_map(Value::as_object).flatten() {
             match kind.as_str() {
                 "metainfo" | "element" => {}
@@ -91,7 +95,9 @@ impl Listing {
                     listing.objects.insert((kind.clone(), name));
                     match kind.as_str() {
                         "set" => listing.add_set(object),
-                        "chain" if is_ours(object, "name") => listing.chain = hooked(object),
+                        "chain" if is_ours(object, "name") => {
+                            listing.chain = hooked(object, ruleset::PRIORITY);
+                        }
                         _ => {}
                     }
                 }
@@ -139,9 +145,7 @@ impl Listing {
             self.foreign_sets.push(set.name());
             return;
         }
-        for element in object.get("elem").and_then(Value::as_array).into_iter().flatten() {
-            let inner = element.get("elem").unwrap_or(element);
-            let value = inner.get("val").unwrap_or(inner);
+        for (inner, value) in elements(object) {
             match network(value) {
                 Some(network) => self.blocks.push(blocked(network, inner)),
                 None => self
@@ -152,6 +156,7 @@ impl Listing {
     }
 
     fn judge(&mut self) {
+        self.problems.append(&mut self.caps.problems());
         for name in &self.foreign_sets {
             self.problems.push(format!(
                 "the set {name} of the table inet ctwatch is not as ctwatch makes it: nothing is blocked by it"
@@ -169,7 +174,7 @@ impl Listing {
     }
 }
 
-fn text_of<'a>(object: &'a Value, key: &str) -> &'a str {
+pub(super) fn text_of<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -177,10 +182,11 @@ fn is_ours(object: &Value, key: &str) -> bool {
     text_of(object, key) == ruleset::CHAIN
 }
 
-fn hooked(chain: &Value) -> Chain {
+/// Whether a chain is called at this priority, as all of ctwatch's are.
+pub(super) fn hooked(chain: &Value, priority: i32) -> Chain {
     let is_right = text_of(chain, "type") == "filter"
         && text_of(chain, "hook") == "prerouting"
-        && chain.get("prio").and_then(Value::as_i64) == Some(i64::from(ruleset::PRIORITY))
+        && chain.get("prio").and_then(Value::as_i64) == Some(i64::from(priority))
         && text_of(chain, "policy") == "accept";
     if is_right { Chain::Right } else { Chain::OtherHook }
 }
@@ -202,8 +208,16 @@ fn is_rule_of(rule: &Value, set: Set) -> bool {
     *found == wanted && counter.get("counter").is_some() && *drop == json!({"drop": null})
 }
 
+/// What a set has: each element, and its value.
+pub(super) fn elements(set: &Value) -> impl Iterator<Item = (&Value, &Value)> {
+    set.get("elem").and_then(Value::as_array).into_iter().flatten().map(|element| {
+        let inner = element.get("elem").unwrap_or(element);
+        (inner, inner.get("val").unwrap_or(inner))
+    })
+}
+
 /// `"10.0.1.66"` or `{"prefix": {"addr": "10.0.2.0", "len": 24}}`.
-fn network(value: &Value) -> Option<IpNet> {
+pub(super) fn network(value: &Value) -> Option<IpNet> {
     if let Some(address) = value.as_str() {
         return address.parse().map(|address: std::net::IpAddr| address.into()).ok();
     }
@@ -212,16 +226,19 @@ fn network(value: &Value) -> Option<IpNet> {
     IpNet::new(text_of(prefix, "addr").parse().ok()?, length).ok()
 }
 
+/// What a counter beside an element, or in a rule, has counted.
+pub(super) fn dropped(counted: &Value) -> Option<Dropped> {
+    let counter = counted.get("counter")?;
+    let number = |key| counter.get(key).and_then(Value::as_u64);
+    Some(Dropped { packets: number("packets")?, bytes: number("bytes")? })
+}
+
 fn blocked(network: IpNet, element: &Value) -> Blocked {
-    let dropped = element.get("counter").and_then(|counter| {
-        let number = |key| counter.get(key).and_then(Value::as_u64);
-        Some(Dropped { packets: number("packets")?, bytes: number("bytes")? })
-    });
     Blocked {
         network,
         left_s: element.get("expires").and_then(Value::as_u64),
         note: Note::parse(text_of(element, "comment")),
-        dropped,
+        dropped: dropped(element),
     }
 }
 

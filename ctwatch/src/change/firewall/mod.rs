@@ -2,6 +2,8 @@
 //! as a whole or not at all, even if this program or nft is killed. It lives in the kernel alone, each block with its own
 //! timeout, so nothing has to be undone after a crash: everybody is let in again in the end.
 
+pub mod cap_plan;
+pub mod caps;
 pub mod effect;
 pub mod listing;
 pub mod plan;
@@ -42,7 +44,7 @@ pub enum FirewallError {
     )]
     NotPermitted,
     /// The kernel has no nf_tables, or not this part of it.
-    #[error("the kernel has no nf_tables that could block: {0}")]
+    #[error("the kernel has no nf_tables that could do it: {0}")]
     NotSupported(String),
     /// The kernel has no more room in a set.
     #[error(
@@ -172,6 +174,9 @@ fn meant(complained: &str) -> FirewallError {
         )
     } else if said.contains("Device or resource busy") {
         FirewallError::InUse(line.to_owned())
+    } else if said.contains("No such file or directory") && line.contains("ct count") {
+        // `nft_expr_type_get` finds no such module either (net/netfilter/nf_tables_api.c).
+        FirewallError::NotSupported("it has no 'ct count' (nft_connlimit)".to_owned())
     } else if said.contains("No such file or directory") {
         FirewallError::Moved(line.to_owned())
     } else if said.contains("not supported") && complained.contains("add table") {
@@ -197,6 +202,9 @@ mod tests {
         assert!(denied.contains("run ctwatch as root"), "{denied}");
         let busy = said("Device or resource busy", "delete set inet ctwatch block4");
         assert!(busy.contains("delete set inet ctwatch block4"), "{busy}");
+        let without_count =
+            said("No such file or directory", "add rule inet ctwatch cap ct count over 1 drop");
+        assert!(without_count.contains("nft_connlimit"), "{without_count}");
         let odd = said("Invalid argument", "add chain inet ctwatch block");
         assert!(odd.contains("Invalid argument: add chain inet ctwatch block"), "{odd}");
         assert!(matches!(meant(""), FirewallError::Refused(_)));

@@ -4,14 +4,19 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::listing::{Blocked, Chain, Dropped, Listing};
+use super::{
+    cap_plan::uncap,
+    caps::Capped,
+    listing::{Blocked, Chain, Dropped, Listing},
+};
 use crate::blocklist::{
+    cap_ruleset,
     note::Note,
     ruleset::{self, CHAIN, FAMILY, Set, TABLE, element},
 };
 
 /// Chains that ctwatch makes to keep sources out.
-const CHAINS: &[&str] = &[CHAIN];
+const CHAINS: &[&str] = &[CHAIN, cap_ruleset::CHAIN];
 
 /// A source that is to be blocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +95,7 @@ pub enum PlanError {
     )]
     ForeignSet(&'static str),
     /// It was to be unblocked, and is not blocked.
-    #[error("{} is not blocked{}", element(.network), nearby(.near))]
+    #[error("{} is not blocked, nor capped{}", element(.network), nearby(.near))]
     NotBlocked {
         /// What was to be unblocked.
         network: IpNet,
@@ -158,7 +163,8 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
             blocked.remove(&within);
         }
         let known = before.get(network).copied();
-        let note = note(known, why.as_deref(), terms);
+        let old_note = known.and_then(|block| block.note.as_ref());
+        let note = note(old_note, why.as_deref(), terms);
         if known.is_some() {
             // A kernel before 6.12 keeps the old timeout of an element that is added again, and any one its comment.
             plan.script += &remove(network);
@@ -171,19 +177,24 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
     Ok(plan)
 }
 
-/// Plans to unblock these.
+/// Plans to unblock these, and to lift their caps.
 ///
 /// # Errors
 ///
-/// [`PlanError::NotBlocked`] if one is not blocked.
+/// [`PlanError::NotBlocked`] if one is neither blocked nor capped.
 pub fn unblock(listing: &Listing, networks: &[IpNet]) -> Result<String, PlanError> {
     let blocked: BTreeMap<IpNet, Option<u64>> =
         listing.blocks.iter().map(|block| (block.network, block.left_s)).collect();
     let mut networks = networks.to_vec();
     networks.sort_unstable();
     networks.dedup();
-    let mut script = String::new();
+    let capped = |network: &IpNet| listing.caps.held.iter().find(|cap| cap.network == *network);
+    let lifted: Vec<&Capped> = networks.iter().filter_map(capped).collect();
+    let mut script = uncap(&listing.caps, &lifted);
     for network in networks {
+        if capped(&network).is_some() && !blocked.contains_key(&network) {
+            continue;
+        }
         if !blocked.contains_key(&network) {
             let mut near: Vec<IpNet> =
                 around(&blocked, &network).into_iter().map(|each| each.0).collect();
@@ -199,7 +210,9 @@ pub fn unblock(listing: &Listing, networks: &[IpNet]) -> Result<String, PlanErro
 pub fn unblock_all(listing: &Listing) -> String {
     let ours = |kind: &str, name: &str| match kind {
         "chain" => CHAINS.contains(&name),
-        "set" => Set::ALL.iter().any(|set| set.name() == name),
+        "set" => {
+            Set::ALL.iter().any(|set| set.name() == name) || cap_ruleset::source_of(name).is_some()
+        }
         _ => false,
     };
     if listing.has_table && listing.objects.iter().all(|(kind, name)| ours(kind, name)) {
@@ -232,8 +245,8 @@ fn rules(listing: &Listing) -> String {
     script + &ruleset::chain()
 }
 
-fn note(known: Option<&Blocked>, why: Option<&str>, terms: &Terms) -> Note {
-    let known = known.and_then(|block| block.note.as_ref());
+/// What is written beside a block or a cap, given what was written before.
+pub(super) fn note(known: Option<&Note>, why: Option<&str>, terms: &Terms) -> Note {
     Note {
         since_s: known.map_or(terms.now_s, |note| note.since_s),
         by: terms.by.clone(),

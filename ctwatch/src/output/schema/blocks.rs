@@ -1,4 +1,4 @@
-//! The schema of what `blocks --json` and `block --json` print.
+//! The schema of what `blocks --json`, `block --json` and `cap --json` print.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -10,7 +10,7 @@ pub fn blocks() -> Json {
         |kind: &str, description: &str| json!({"type": [kind, "null"], "description": description});
     let time = |description: &str| json!({"type": ["string", "null"], "format": "date-time", "description": description});
     let mut line = common(
-        "who is blocked: the line of 'ctwatch blocks --json'; of 'ctwatch block --json' only those who were named",
+        "who is blocked or capped: the line of 'ctwatch blocks --json'; of 'ctwatch block --json' and 'ctwatch cap --json' only those who were named",
     );
     let block = Map::from_iter([
         ("source".to_owned(), text("an address, or a network in CIDR form")),
@@ -55,13 +55,34 @@ pub fn blocks() -> Json {
             nullable("string", "why it is without effect, and what to do; the wording may change"),
         ),
     ]);
+    let cap = Map::from_iter([
+        ("source".to_owned(), text("an address, or a network in CIDR form")),
+        (
+            "entries_max".to_owned(),
+            json!({"type": "integer", "description": "how many it may hold of the entries that it has made since"}),
+        ),
+        ("since".to_owned(), time("null if ctwatch did not cap it")),
+        ("until".to_owned(), time("to the second; null if for ever, which ctwatch does not do")),
+        ("left_s".to_owned(), nullable("integer", "seconds until then")),
+        (
+            "by".to_owned(),
+            nullable("string", "the user who did it last; null if it was not ctwatch"),
+        ),
+        ("why".to_owned(), nullable("string", "null if nothing was said")),
+        (
+            "dropped_packets".to_owned(),
+            json!({"type": "integer", "description": "packets beyond the cap, dropped since"}),
+        ),
+        ("dropped_bytes".to_owned(), json!({"type": "integer", "description": "their bytes"})),
+    ]);
     line.insert("blocks".to_owned(), json!({"type": "array", "items": object(block)}));
+    line.insert("caps".to_owned(), json!({"type": "array", "items": object(cap)}));
     line.insert(
         "problems".to_owned(),
         json!({
             "type": "array",
             "items": {"type": "string"},
-            "description": "what keeps blocks from working, or is somebody else's in their sets",
+            "description": "what keeps blocks or caps from working, or is somebody else's in their sets",
         }),
     );
     schema("ctwatch blocks --json", line)
