@@ -77,8 +77,8 @@ Examples:
   ctwatch record night.ctw --files 8 --max-bytes 256M
                                              at most 2 GB: night.ctw, and seven older files beside it
 
-A file of 64M holds about 20 minutes of a flood from ever new sources, hours with 20 sources (--top 20), days at rest. What is
-recorded is written at least every five seconds, so no more is lost if ctwatch or the machine dies.")]
+A file of 64M holds more than ten minutes of a flood from ever new sources, and an hour of it with --top 20. What is recorded
+is written at least every five seconds, so no more is lost if ctwatch or the machine dies.")]
     Record(RecordArguments),
     /// Show what was recorded as if it were seen now
     #[command(after_help = "\

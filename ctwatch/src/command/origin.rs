@@ -6,7 +6,7 @@ use super::look::Look;
 use crate::{
     exit::CommandError,
     model::snapshot::Snapshot,
-    recording::player::{PlayError, Player},
+    recording::{parts::PartsError, player::Player},
 };
 
 /// Where snapshots come from.
@@ -41,6 +41,6 @@ impl Origin {
     }
 }
 
-fn failed(error: &PlayError) -> CommandError {
+fn failed(error: &PartsError) -> CommandError {
     CommandError::Failed(anyhow::anyhow!(error.to_string()))
 }

@@ -28,7 +28,7 @@ pub async fn run(arguments: &ReplayArguments) -> Result<(), CommandError> {
     let speed = arguments.speed.unwrap_or(by_default);
     let player = Player::open(&arguments.file, speed)
         .map_err(|error| CommandError::Usage(error.to_string()))?;
-    let beginning = player.beginning();
+    let beginning = player.parts().beginning();
     look::say(&format!(
         "recorded by {} on {} (Linux {}) from {} on",
         beginning.program,
@@ -51,9 +51,9 @@ pub async fn run(arguments: &ReplayArguments) -> Result<(), CommandError> {
     let mut interrupts = Interrupts::new()?;
     let shown = watch::show(&mut origin, view, None, &mut interrupts).await;
     if let Origin::Recording(player) = &origin
-        && player.is_over()
+        && player.parts().is_over()
     {
-        player.defects().iter().for_each(|defect| look::say(defect));
+        player.parts().defects().iter().for_each(|defect| look::say(defect));
     }
     shown
 }

@@ -8,6 +8,7 @@
 pub mod block;
 pub mod encoder;
 pub mod item;
+pub mod parts;
 pub mod player;
 pub mod prologue;
 pub mod reader;

@@ -1,20 +1,12 @@
-//! Playing a recording back: all of its parts that are there, one after another, at its own pace or another.
+//! Playing a recording back, at its own pace or another.
 
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    item::{Beginning, Ending, Place},
-    part_path,
-    reader::{Missing, ReadError, Reader, Recorded},
+    item::Place,
+    parts::{Parts, PartsError},
 };
 use crate::model::snapshot::Snapshot;
 
@@ -27,34 +19,16 @@ pub enum Speed {
     Max,
 }
 
-/// Why a recording cannot be played.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot replay {}: {source}", path.display())]
-pub struct PlayError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub source: ReadError,
-}
-
 /// A recording that is being played.
 #[derive(Debug)]
 pub struct Player {
-    /// Parts that are left, the oldest first.
-    parts: VecDeque<PathBuf>,
-    path: PathBuf,
-    reader: Reader<File>,
-    beginning: Beginning,
-    missing: Missing,
-    ending: Option<Ending>,
+    parts: Parts,
     speed: Speed,
-    /// The time in the recording that was shown last, and when that was.
-    shown: Option<(i128, Instant)>,
+    /// When the last interval was due.
+    shown: Option<Instant>,
     /// The next one, while it waits for its time.
     next: Option<(Arc<Snapshot>, Place)>,
     place: Place,
-    snapshots: u64,
-    is_over: bool,
 }
 
 impl Player {
@@ -63,39 +37,14 @@ impl Player {
     /// # Errors
     ///
     /// If it is none, or cannot be read.
-    pub fn open(path: &Path, speed: Speed) -> Result<Self, PlayError> {
-        let mut parts = VecDeque::from([path.to_owned()]);
-        let mut beginning = beginning_of(path)?;
-        for number in 1.. {
-            let earlier = part_path(path, number);
-            match beginning_of(&earlier) {
-                Ok(Some(of_earlier)) if is_right_before(&of_earlier, beginning.as_ref()) => {
-                    beginning = Some(of_earlier);
-                    parts.push_front(earlier);
-                }
-                _ => break,
-            }
-        }
-        let first = parts.pop_front().unwrap_or_else(|| path.to_owned());
-        Ok(Self {
-            reader: open(&first)?,
-            parts,
-            path: first,
-            beginning: beginning.unwrap_or_default(),
-            missing: Missing::default(),
-            ending: None,
-            speed,
-            shown: None,
-            next: None,
-            place: Place::LastOfInterval,
-            snapshots: 0,
-            is_over: false,
-        })
+    pub fn open(path: &Path, speed: Speed) -> Result<Self, PartsError> {
+        let parts = Parts::open(path)?;
+        Ok(Self { parts, speed, shown: None, next: None, place: Place::LastOfInterval })
     }
 
-    /// What the first part that is there says of itself.
-    pub fn beginning(&self) -> &Beginning {
-        &self.beginning
+    /// What is played.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The next snapshot when its time has come, those of one interval one after another; `None` after the last one. Safe
@@ -103,122 +52,77 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// If a part cannot be read. What is damaged is no error, see [`Self::defects`].
-    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, PlayError> {
+    /// If a part cannot be read. What is damaged is no error, see [`Parts::defects`].
+    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, PartsError> {
         if self.next.is_none() {
-            self.next = self.read()?;
+            self.next = self.parts.read()?;
         }
-        let Some((snapshot, place)) = &self.next else { return Ok(None) };
-        let (wall_ns, place) = (snapshot.wall_ns, *place);
-        if let (Speed::Times(times), Some((shown_ns, at))) = (self.speed, self.shown) {
-            // A clock that was set back does not make it wait.
-            let recorded = u64::try_from(wall_ns.saturating_sub(shown_ns)).unwrap_or(0);
-            let pause = Duration::from_nanos(recorded).div_f64(times);
-            tokio::time::sleep_until(at + pause).await;
+        let Some((snapshot, _)) = &self.next else { return Ok(None) };
+        if self.is_interval_complete() {
+            let due = self.due(snapshot);
+            if let Some(due) = due {
+                tokio::time::sleep_until(due).await;
+            }
+            self.shown = Some(due.unwrap_or_else(Instant::now));
         }
-        let snapshot = self.next.take().map(|(snapshot, _)| snapshot);
-        self.shown = Some((wall_ns, Instant::now()));
-        self.place = place;
-        self.snapshots += 1;
-        Ok(snapshot)
+        Ok(self.next.take().map(|(snapshot, place)| {
+            self.place = place;
+            snapshot
+        }))
+    }
+
+    /// When a snapshot that begins an interval is to be shown: by the length of its interval, as the clock on the wall may
+    /// have been set, and nobody wants to wait for what was not seen. `None` if at once.
+    fn due(&self, snapshot: &Snapshot) -> Option<Instant> {
+        let Speed::Times(times) = self.speed else { return None };
+        let pause = Duration::try_from_secs_f64(snapshot.interval_s / times).ok()?;
+        self.shown?.checked_add(pause)
     }
 
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         self.place == Place::LastOfInterval
     }
+}
 
-    /// Whether all of it has been played.
-    pub fn is_over(&self) -> bool {
-        self.is_over
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::sample,
+        recording::{
+            item::Beginning,
+            writer::{Bounds, Existing, Writer},
+        },
+    };
 
-    /// What is missing of it, once it has been played: a sentence each.
-    pub fn defects(&self) -> Vec<String> {
-        let mut defects = Vec::new();
-        let Missing { damaged_bytes, blocks, cut_bytes, not_understood } = self.missing;
-        if self.snapshots == 0 {
-            defects.push("there is no snapshot in it that can be read".to_owned());
-        }
-        if self.beginning.part > 0 {
-            defects.push(format!(
-                "the {} earliest parts of the recording are not here: it begins later than it was begun",
-                self.beginning.part
-            ));
-        }
-        if damaged_bytes > 0 || blocks > 0 {
-            defects.push(format!(
-                "{damaged_bytes} bytes in the middle are damaged and were left out, and with them {blocks} blocks of up to five seconds each"
-            ));
-        }
-        if not_understood > 0 {
-            defects.push(format!(
-                "{not_understood} items are not understood and were left out: a newer ctwatch wrote them"
-            ));
-        }
-        if cut_bytes > 0 {
-            defects.push(format!("it is cut off: its last {cut_bytes} bytes are no whole block"));
-        }
-        match self.ending {
-            Some(Ending::Finished) => {}
-            Some(Ending::Continued) => {
-                defects.push("it goes on in a part that is not here".to_owned());
-            }
-            None => defects.push(
-                "it does not say that it was ended: ctwatch is still recording, or was killed, and up to five seconds are lost"
-                    .to_owned(),
-            ),
-        }
-        defects
-    }
-
-    fn read(&mut self) -> Result<Option<(Arc<Snapshot>, Place)>, PlayError> {
-        loop {
-            let next = self.reader.read().map_err(|error| failed(&self.path, error.into()))?;
-            match next {
-                Some(Recorded::Snapshot(snapshot, place)) => return Ok(Some((snapshot, place))),
-                Some(Recorded::Ending(ending)) => self.ending = Some(ending),
-                Some(Recorded::Beginning(_)) => self.ending = None,
-                None => {
-                    self.missing.include(&self.reader.take_missing());
-                    let Some(part) = self.parts.pop_front() else {
-                        self.is_over = true;
-                        return Ok(None);
-                    };
-                    self.reader = open(&part)?;
-                    self.path = part;
-                    self.ending = None;
-                }
+    #[tokio::test(start_paused = true)]
+    async fn it_is_played_at_its_own_pace_or_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let bounds = Bounds { part_bytes: 1 << 20, parts: 1 };
+        let mut writer =
+            Writer::create(&path, Existing::Keep, bounds, Beginning::default()).unwrap();
+        // Two namespaces each two seconds; in between somebody has set the clock, and one interval makes no sense.
+        for (wall_ns, interval_s) in [(0, 2.0), (7_000_000_000_000, 2.0), (5, f64::NAN), (6, 2.0)] {
+            let snapshot = Snapshot { wall_ns, interval_s, ..sample::snapshot() };
+            for place in [Place::FollowedByOthers, Place::LastOfInterval] {
+                writer.add(&snapshot, place, std::time::Instant::now()).unwrap();
             }
         }
+        writer.finish().unwrap();
+        for (speed, expected_ms) in [
+            (Speed::Times(1.0), [0, 0, 2000, 2000, 2000, 2000, 4000, 4000]),
+            (Speed::Times(10.0), [0, 0, 200, 200, 200, 200, 400, 400]),
+            (Speed::Max, [0; 8]),
+        ] {
+            let began = Instant::now();
+            let mut player = Player::open(&path, speed).unwrap();
+            let mut shown_ms = Vec::new();
+            while player.next().await.unwrap().is_some() {
+                shown_ms.push(began.elapsed().as_millis());
+            }
+            assert_eq!(shown_ms, expected_ms, "{speed:?}");
+        }
     }
-}
-
-/// Whether a part stands right before another one of the same recording.
-fn is_right_before(earlier: &Beginning, later: Option<&Beginning>) -> bool {
-    later.is_some_and(|later| {
-        earlier.begun_wall_ns == later.begun_wall_ns && earlier.part + 1 == later.part
-    })
-}
-
-/// What a part says of itself; `None` if that is damaged.
-fn beginning_of(path: &Path) -> Result<Option<Beginning>, PlayError> {
-    let mut reader = open(path)?;
-    match reader.read().map_err(|error| failed(path, error.into()))? {
-        Some(Recorded::Beginning(beginning)) => Ok(Some(*beginning)),
-        _ => Ok(None),
-    }
-}
-
-fn open(path: &Path) -> Result<Reader<File>, PlayError> {
-    let file = File::open(path).map_err(|error| failed(path, error.into()))?;
-    // What a folder says to being read is not what the user should be told.
-    if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(failed(path, io::Error::from(io::ErrorKind::IsADirectory).into()));
-    }
-    Reader::new(file).map_err(|error| failed(path, error))
-}
-
-fn failed(path: &Path, source: ReadError) -> PlayError {
-    PlayError { path: path.to_owned(), source }
 }

@@ -25,7 +25,7 @@ fn played(path: &Path) -> (Vec<i128>, Vec<String>) {
             assert!(player.is_interval_complete());
             times.push(snapshot.wall_ns);
         }
-        (times, player.defects())
+        (times, player.parts().defects())
     })
 }
 
