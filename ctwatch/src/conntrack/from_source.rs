@@ -6,7 +6,7 @@
 //!   filter). Such kernels end no entry here, though, as a request with a tuple is to them one about one entry, which lacks
 //!   its protocol (`ctnetlink_parse_tuple_proto`, net/netfilter/nf_conntrack_netlink.c).
 //! - In many of the others the filter for IPv6 is inverted: it lists, and ends, the entries of all other sources
-//!   (`ctnetlink_filter_match_tuple` takes equal addresses for a difference). Seen on 6.18.44; not on 6.12.118.
+//!   (`ctnetlink_filter_match_tuple` takes equal addresses for a difference). Seen on 6.18.44; mended in 6.12.118 and 7.3.4.
 //!
 //! Listing and ending share that function, so whoever wants to end entries must have seen first that a listing by the same
 //! address has entries from it, and none from others.

@@ -5,7 +5,7 @@ pub mod attribute;
 pub mod dump;
 pub mod entry;
 pub mod follow;
-mod from_source;
+pub mod from_source;
 pub mod listing;
 pub mod message;
 pub mod one_entry;
