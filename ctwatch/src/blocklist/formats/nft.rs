@@ -10,7 +10,7 @@ use super::{DropIn, Entry, Format, ParseError, moment};
 use crate::blocklist::{
     Block, Blocklist,
     note::Note,
-    ruleset::{self, FAMILY, Set, TABLE, element},
+    ruleset::{self, FAMILY, Set, TABLE},
 };
 
 /// The row of the whole script.
@@ -44,6 +44,7 @@ const LOAD_SETS: &str = "\
 #   nft add rule inet ctwatch mine ip saddr @block4 counter drop
 #   nft add rule inet ctwatch mine ip saddr @block4_networks counter drop
 #   nft add rule inet ctwatch mine ip6 saddr @block6 counter drop
+#   nft add rule inet ctwatch mine ip6 saddr \\& ffff:ffff:ffff:ffff:: @block6_64 counter drop
 #   nft add rule inet ctwatch mine ip6 saddr @block6_networks counter drop
 # Take it back: nft delete table inet ctwatch.
 ";
@@ -83,8 +84,8 @@ pub(super) fn kept(list: &Blocklist, block: &Block) -> Entry {
 fn render(list: &Blocklist, load: &str, chain: &str) -> String {
     let mut text = moment::header(list) + load + &ruleset::sets() + chain;
     for (set, blocks) in parts(list) {
-        let sources: Vec<String> = blocks.iter().map(|block| element(&block.network)).collect();
-        let elements: Vec<String> = blocks.iter().map(|block| blocked(list, block)).collect();
+        let sources: Vec<String> = blocks.iter().map(|block| set.element(&block.network)).collect();
+        let elements: Vec<String> = blocks.iter().map(|block| blocked(list, set, block)).collect();
         // A kernel before 6.12 keeps the timeout of an element that is added again, so it goes first, and it must be there for that.
         text += &command("add", set, &sources);
         text += &command("delete", set, &sources);
@@ -98,8 +99,8 @@ fn command(verb: &str, set: Set, elements: &[String]) -> String {
     format!("{verb} element {FAMILY} {TABLE} {name} {{\n{elements}\n}}\n")
 }
 
-fn blocked(list: &Blocklist, block: &Block) -> String {
-    let (source, duration_s) = (element(&block.network), block.duration.as_secs());
+fn blocked(list: &Blocklist, set: Set, block: &Block) -> String {
+    let (source, duration_s) = (set.element(&block.network), block.duration.as_secs());
     let note = note(list, block).to_text();
     format!("{source} timeout {duration_s}s comment \"{note}\"")
 }
@@ -119,11 +120,12 @@ fn parse(text: &str) -> Result<Vec<Entry>, ParseError> {
             }
             return Err(line.wrong("a table, set, chain, rule or element"));
         }
+        let set = line.set()?;
         for mut line in lines.by_ref() {
             if line.has("}") {
                 break;
             }
-            let entry = line.element()?;
+            let entry = line.element(set)?;
             if adds {
                 entries.entry(entry.network).or_insert(entry);
             } else {
@@ -135,12 +137,23 @@ fn parse(text: &str) -> Result<Vec<Entry>, ParseError> {
 }
 
 impl Line<'_> {
-    /// An element, as it stands in a command.
-    fn element(mut self) -> Result<Entry, ParseError> {
+    /// The set that a command is for.
+    fn set(&mut self) -> Result<Set, ParseError> {
+        self.expect(FAMILY)?;
+        self.expect(TABLE)?;
+        let before = *self;
+        let name = self.word()?;
+        let set = Set::ALL.into_iter().find(|set| set.name() == name);
+        set.ok_or_else(|| before.wrong("a set of ctwatch's"))
+    }
+
+    /// An element of a set, as it stands in a command.
+    fn element(mut self, set: Set) -> Result<Entry, ParseError> {
         let before = self;
         let word = self.word()?;
         let network = super::network(word.strip_suffix(',').unwrap_or(word))
             .ok_or_else(|| before.wrong("an address or a network"))?;
+        let network = set.source(network);
         if !self.has("timeout") {
             return Ok(Entry { network, duration: None, why: None });
         }
@@ -188,7 +201,9 @@ mod tests {
     #[test]
     fn the_rules_that_a_set_only_script_tells_of_look_into_all_sets() {
         for set in Set::ALL {
-            let rule = format!("mine {} saddr @{} counter drop\n", set.protocol(), set.name());
+            // In the language of the shell.
+            let looked_up = set.looked_up().replace('&', "\\&");
+            let rule = format!("mine {looked_up} counter drop\n");
             assert!(LOAD_SETS.contains(&rule), "{rule}");
         }
     }

@@ -34,8 +34,8 @@ fn render(list: &Blocklist) -> String {
     commands.push(json!({"flush": {"chain": {"family": FAMILY, "table": TABLE, "name": CHAIN}}}));
     commands.extend(Set::ALL.map(rule));
     for (set, blocks) in nft::parts(list) {
-        let sources: Vec<Value> = blocks.iter().map(|block| source(&block.network)).collect();
-        let elements: Vec<Value> = blocks.iter().map(|block| blocked(list, block)).collect();
+        let sources: Vec<Value> = blocks.iter().map(|block| source(set, &block.network)).collect();
+        let elements: Vec<Value> = blocks.iter().map(|block| blocked(list, set, block)).collect();
         // As in the format nft: who is there already has its time anew.
         commands.push(json!({"add": {"element": element_object(set, &sources)}}));
         commands.push(json!({"delete": {"element": element_object(set, &sources)}}));
@@ -64,7 +64,7 @@ fn set(set: Set) -> Value {
 }
 
 fn rule(set: Set) -> Value {
-    let saddr = json!({"payload": {"protocol": set.protocol(), "field": "saddr"}});
+    let saddr = set.looked_up_json();
     let right = format!("@{}", set.name());
     json!({"add": {"rule": {"family": FAMILY, "table": TABLE, "chain": CHAIN, "expr": [
         {"match": {"op": "==", "left": saddr, "right": right}}, {"counter": null}, {"drop": null},
@@ -75,18 +75,18 @@ fn element_object(set: Set, elements: &[Value]) -> Value {
     json!({"family": FAMILY, "table": TABLE, "name": set.name(), "elem": elements})
 }
 
-fn source(network: &IpNet) -> Value {
+fn source(set: Set, network: &IpNet) -> Value {
     let address = network.addr().to_string();
-    if network.prefix_len() == network.max_prefix_len() {
+    if !set.flags().contains(&"interval") {
         json!(address)
     } else {
         json!({"prefix": {"addr": address, "len": network.prefix_len()}})
     }
 }
 
-fn blocked(list: &Blocklist, block: &Block) -> Value {
+fn blocked(list: &Blocklist, set: Set, block: &Block) -> Value {
     json!({"elem": {
-        "val": source(&block.network),
+        "val": source(set, &block.network),
         "timeout": block.duration.as_secs(),
         "comment": nft::note(list, block).to_text(),
     }})
@@ -104,9 +104,15 @@ fn parse(text: &str) -> Result<Vec<Entry>, ParseError> {
     // Each command stands on a line of its own, behind the bracket.
     for (line, command) in (2..).zip(commands) {
         let elements = |verb: &str| command.pointer(&format!("/{verb}/element/elem"))?.as_array();
+        let named = ["add", "delete"].into_iter().find_map(|verb| {
+            command.pointer(&format!("/{verb}/element/name")).and_then(Value::as_str)
+        });
+        let set = Set::ALL.into_iter().find(|set| Some(set.name()) == named);
         let read = |element: &Value| {
-            entry(element)
-                .ok_or_else(|| wrong(line, "expected elements that are addresses or networks"))
+            let entry = entry(element).zip(set);
+            let entry =
+                entry.map(|(entry, set)| Entry { network: set.source(entry.network), ..entry });
+            entry.ok_or_else(|| wrong(line, "expected addresses or networks of a set of ctwatch's"))
         };
         for element in elements("add").into_iter().flatten() {
             let entry = read(element)?;

@@ -147,7 +147,7 @@ impl Listing {
         }
         for (inner, value) in elements(object) {
             match network(value) {
-                Some(network) => self.blocks.push(blocked(network, inner)),
+                Some(network) => self.blocks.push(blocked(set.source(network), inner)),
                 None => self
                     .problems
                     .push(format!("the set {name} has an element that is not ctwatch's: {value}")),
@@ -198,7 +198,7 @@ fn are_ours(rules: &[&Value]) -> bool {
 }
 
 fn is_rule_of(rule: &Value, set: Set) -> bool {
-    let field = json!({"payload": {"protocol": set.protocol(), "field": "saddr"}});
+    let field = set.looked_up_json();
     let wanted = json!({"match": {"op": "==", "left": field, "right": format!("@{}", set.name())}});
     let Some([found, counter, drop]) =
         rule.get("expr").and_then(Value::as_array).map(Vec::as_slice)

@@ -6,11 +6,13 @@ use super::*;
 const TABLE: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}, {"table": {"family": "inet", "name": "ctwatch", "handle": 1}},
 {"set": {"family": "inet", "name": "block4", "table": "ctwatch", "type": "ipv4_addr", "handle": 1, "size": 131072, "flags": ["timeout"], "elem": [{"elem": {"val": "10.0.1.66", "timeout": 600, "expires": 599, "comment": "since=1700000000 by=root why=a flood", "counter": {"packets": 3, "bytes": 9}}}], "stmt": [{"counter": null}]}},
 {"set": {"family": "inet", "name": "block6", "table": "ctwatch", "type": "ipv6_addr", "handle": 2, "size": 131072, "flags": ["timeout"], "elem": ["2001:db8::7"], "stmt": [{"counter": null}]}},
+{"set": {"family": "inet", "name": "block6_64", "table": "ctwatch", "type": "ipv6_addr", "handle": 12, "size": 131072, "flags": ["timeout"], "elem": [{"elem": {"val": "2001:db8:1::", "timeout": 600, "expires": 598, "comment": "since=1700000000 by=root why=a flood", "counter": {"packets": 1, "bytes": 2}}}], "stmt": [{"counter": null}]}},
 {"set": {"family": "inet", "name": "block4_networks", "table": "ctwatch", "type": "ipv4_addr", "handle": 3, "size": 131072, "flags": ["interval", "timeout"], "elem": [{"elem": {"val": {"range": ["10.0.3.1", "10.0.3.9"]}, "timeout": 600, "expires": 500}}, {"elem": {"val": {"prefix": {"addr": "10.0.2.0", "len": 24}}, "timeout": 600, "expires": 599, "comment": "mine", "counter": {"packets": 0, "bytes": 0}}}], "stmt": [{"counter": null}]}},
 {"set": {"family": "inet", "name": "block6_networks", "table": "ctwatch", "type": "ipv6_addr", "handle": 4, "size": 131072, "flags": ["interval", "timeout"], "stmt": [{"counter": null}]}},
 {"chain": {"family": "inet", "table": "ctwatch", "name": "block", "handle": 5, "type": "filter", "hook": "prerouting", "prio": -310, "policy": "accept"}},
 {"rule": {"family": "inet", "table": "ctwatch", "chain": "block", "handle": 6, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "@block4"}}, {"counter": {"packets": 3, "bytes": 9}}, {"drop": null}]}},
 {"rule": {"family": "inet", "table": "ctwatch", "chain": "block", "handle": 7, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip6", "field": "saddr"}}, "right": "@block6"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}},
+{"rule": {"family": "inet", "table": "ctwatch", "chain": "block", "handle": 13, "expr": [{"match": {"op": "==", "left": {"&": [{"payload": {"protocol": "ip6", "field": "saddr"}}, "ffff:ffff:ffff:ffff::"]}, "right": "@block6_64"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}},
 {"rule": {"family": "inet", "table": "ctwatch", "chain": "block", "handle": 8, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "@block4_networks"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}},
 {"rule": {"family": "inet", "table": "ctwatch", "chain": "block", "handle": 9, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip6", "field": "saddr"}}, "right": "@block6_networks"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}}]}"#;
 
@@ -33,9 +35,10 @@ fn blocks_are_read_whoever_made_them() {
     assert_eq!(
         listing.blocks,
         [
-            block("10.0.1.66/32", Some(599), Some(note), dropped(3, 9)),
+            block("10.0.1.66/32", Some(599), Some(note.clone()), dropped(3, 9)),
             block("10.0.2.0/24", Some(599), None, dropped(0, 0)),
             block("2001:db8::7/128", None, None, None),
+            block("2001:db8:1::/64", Some(598), Some(note), dropped(1, 2)),
         ]
     );
     assert_eq!((listing.has_table, listing.chain), (true, Chain::Right));
@@ -70,7 +73,7 @@ fn a_set_of_another_kind_and_a_table_that_sleeps_are_told() {
     assert_eq!(other.foreign_sets, ["block4"]);
     assert!(other.blocks.iter().all(|block| block.network.to_string() != "10.0.1.66/32"));
     let eternal = changed("\"size\": 131072, \"flags\": [\"timeout\"]", "\"size\": 131072");
-    assert_eq!(eternal.foreign_sets, ["block4", "block6"]);
+    assert_eq!(eternal.foreign_sets, ["block4", "block6", "block6_64"]);
     for flags in ["[\"dormant\"]", "\"dormant\"", "4"] {
         let asleep = changed("\"handle\": 1}}", &format!("\"handle\": 1, \"flags\": {flags}}}}}"));
         assert!(asleep.problems[0].contains("dormant"), "{flags}: {:?}", asleep.problems);

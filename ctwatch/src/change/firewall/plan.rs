@@ -255,12 +255,14 @@ pub(super) fn note(known: Option<&Note>, why: Option<&str>, terms: &Terms) -> No
 }
 
 fn remove(network: &IpNet) -> String {
-    let (set, element) = (Set::of(network).name(), element(network));
+    let set = Set::of(network);
+    let (set, element) = (set.name(), set.element(network));
     format!("delete element {FAMILY} {TABLE} {set} {{ {element} }}\n")
 }
 
 fn add(network: &IpNet, note: &Note, dropped: Option<Dropped>, duration_s: u64) -> String {
-    let (set, element) = (Set::of(network).name(), element(network));
+    let set = Set::of(network);
+    let (set, element) = (set.name(), set.element(network));
     let Dropped { packets, bytes } = dropped.unwrap_or_default();
     format!(
         "add element {FAMILY} {TABLE} {set} {{ {element} counter packets {packets} bytes {bytes} timeout {duration_s}s comment \"{}\" }}\n",

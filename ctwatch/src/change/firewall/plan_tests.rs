@@ -38,7 +38,7 @@ fn who_is_not_blocked_yet_is_added_with_its_note() {
         elements(&plan.script),
         [
             "add element inet ctwatch block4 { 10.0.1.66 counter packets 0 bytes 0 timeout 600s comment \"since=1700000000 by=me why=a flood\" }",
-            "add element inet ctwatch block6_networks { 2001:db8::/64 counter packets 0 bytes 0 timeout 600s comment \"since=1700000000 by=me why=a flood\" }",
+            "add element inet ctwatch block6_64 { 2001:db8:: counter packets 0 bytes 0 timeout 600s comment \"since=1700000000 by=me why=a flood\" }",
         ]
     );
     assert!(plan.script.starts_with("add table inet ctwatch\n"), "{}", plan.script);
