@@ -140,7 +140,7 @@ impl Listing {
         let is_interval = has(&"interval") == set.flags().contains(&"interval");
         if text_of(object, "type") != set.element_type()
             || !is_interval
-            || !set.flags().iter().all(|flag| has(flag))
+            || !set.flags().iter().all(has)
         {
             self.foreign_sets.push(set.name());
             return;
