@@ -1,10 +1,10 @@
-//! `ctwatch blocklist`: looks for a while, chooses who is to be kept out, and writes that down for a firewall.
+//! `ctwatch blocklist`: looks for a while, or into a recording, chooses who is to be kept out, and writes that down for a firewall.
 
 use std::{path::Path, time::Duration};
 
 use super::{
     look::{self, Interrupts, Look, Pace, Patience},
-    protected,
+    protected, recorded_window,
     replaced_file::replace,
     timed_look::TimedLook,
     watch::REMEMBERED_SOURCES,
@@ -18,6 +18,7 @@ use crate::{
         window::{INTERVALS_MAX, Window},
     },
     cli::{BlocklistArguments, LookArguments},
+    clock,
     exit::CommandError,
     host::namespace::{NamespaceChoice, NetworkNamespace},
     model::limits::{Limits, SortBy},
@@ -56,21 +57,32 @@ pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
             arguments.duration
         )));
     }
-    let open = || NetworkNamespace::open(target).map_err(look::namespace_error);
-    // What is wrong with the arguments is said before the look, and who is connected is asked after it.
-    protected::read_in(&open()?, &arguments.protected)?;
-    let window = window(&arguments.look, arguments.duration, interval).await?;
+    let open = |target| NetworkNamespace::open(target).map_err(look::namespace_error);
+    let (window, here) = match &arguments.from {
+        Some(path) => recorded_window::read(path, target, arguments.duration, interval)?,
+        None => {
+            // What is wrong with the arguments is said before the look, and who is connected is asked after it.
+            protected::read_in(&open(target)?, &arguments.protected)?;
+            (window(&arguments.look, arguments.duration, interval).await?, target.clone())
+        }
+    };
     let seen = window.intervals().len();
     // A list of nobody, as there was no time for anybody, must not take the place of a better one.
     if seen < intervals {
+        let what = match &arguments.from {
+            Some(_) => format!("the last {:?} of the recording have {seen}", arguments.duration),
+            None => format!("the look ended after {seen}"),
+        };
         return Err(CommandError::Failed(anyhow::anyhow!(
-            "the look ended after {seen} of the {intervals} intervals that a source has to stand out in: there is no list"
+            "{what} of the {intervals} intervals that a source has to stand out in: there is no list"
         )));
     }
-    let namespace = NetworkNamespace::open(target)
+    let namespace = NetworkNamespace::open(&here)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let protected = protected::read_in(&namespace, &arguments.protected)?;
-    let list = select(&window, &policy, &protected);
+    let mut list = select(&window, &policy, &protected);
+    // A list from a recording is as new as any other.
+    list.wall_ns = clock::now().wall_ns;
     tell(&list);
     let text = (format.render)(&list);
     match &arguments.output {
