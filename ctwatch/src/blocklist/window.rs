@@ -195,7 +195,7 @@ impl Window {
     pub fn keep_last(&mut self, seconds: f64) {
         let mut seen_s: f64 = self.intervals.iter().map(|interval| interval.seconds).sum();
         while let Some(first) = self.intervals.front()
-            && seen_s - first.seconds / 2.0 > seconds
+            && seen_s - first.seconds / 2.0 >= seconds
         {
             seen_s -= first.seconds;
             self.intervals.pop_front();

@@ -69,12 +69,15 @@ pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
     let seen = window.intervals().len();
     // A list of nobody, as there was no time for anybody, must not take the place of a better one.
     if seen < intervals {
-        let what = match &arguments.from {
-            Some(_) => format!("the last {:?} of the recording have {seen}", arguments.duration),
-            None => format!("the look ended after {seen}"),
+        let (what, hint) = match &arguments.from {
+            Some(_) => (
+                format!("the last {:?} of the recording have {seen}", arguments.duration),
+                "; take more of it with --for, or ask for fewer with --intervals",
+            ),
+            None => (format!("the look ended after {seen}"), ""),
         };
         return Err(CommandError::Failed(anyhow::anyhow!(
-            "{what} of the {intervals} intervals that a source has to stand out in: there is no list"
+            "{what} of the {intervals} intervals that a source has to stand out in: there is no list{hint}"
         )));
     }
     let namespace = NetworkNamespace::open(&here)
