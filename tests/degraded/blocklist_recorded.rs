@@ -55,7 +55,7 @@ fn a_recording_gives_the_list_that_a_look_gives_meanwhile() {
     }
     let of_one = blocklist_from(&top, &["--max-share", "100"]);
     assert_eq!(listed(&of_one), ["10.0.1.66"], "{}", said(&of_one));
-    assert!(said(&of_one).contains("no more than 1 sources at once"), "{}", said(&of_one));
+    assert!(said(&of_one).contains("beyond the first 1 were not recorded"), "{}", said(&of_one));
 
     // The machine is not the one that it was.
     let name = name.to_owned();

@@ -19,6 +19,7 @@ mod blocklist;
 mod blocklist_formats;
 #[cfg(test)]
 mod blocklist_programs;
+#[cfg(test)]
 mod blocklist_recorded;
 #[cfg(test)]
 #[path = "../kernel/cap.rs"]

@@ -20,7 +20,7 @@ use crate::{
     cli::{BlocklistArguments, LookArguments},
     clock,
     exit::CommandError,
-    host::namespace::{NamespaceChoice, NetworkNamespace},
+    host::namespace::{NamespaceChoice, NamespaceError, NetworkNamespace},
     model::limits::{Limits, SortBy},
 };
 
@@ -30,11 +30,11 @@ const CENSUS_PATIENCE: Duration = Duration::from_secs(60);
 /// More than have ever stood out at once.
 const LISTED_SOURCES: usize = 10_000;
 
-/// Looks, chooses, and writes.
+/// Looks, or reads a recording, chooses, and writes.
 ///
 /// # Errors
 ///
-/// If it cannot look, cannot see whom to spare, or cannot write. The file that is to be written is left as it is then.
+/// If it cannot look or read, cannot see whom to spare, or cannot write. The file that is to be written is left as it is then.
 pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
     let Some(format) = arguments.format() else {
         return Err(CommandError::Usage("there is no such format".to_owned()));
@@ -57,12 +57,12 @@ pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
             arguments.duration
         )));
     }
-    let open = |target| NetworkNamespace::open(target).map_err(look::namespace_error);
     let (window, here) = match &arguments.from {
         Some(path) => recorded_window::read(path, target, arguments.duration, interval)?,
         None => {
             // What is wrong with the arguments is said before the look, and who is connected is asked after it.
-            protected::read_in(&open(target)?, &arguments.protected)?;
+            let namespace = NetworkNamespace::open(target).map_err(look::namespace_error)?;
+            protected::read_in(&namespace, &arguments.protected)?;
             (window(&arguments.look, arguments.duration, interval).await?, target.clone())
         }
     };
@@ -80,8 +80,10 @@ pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
             "{what} of the {intervals} intervals that a source has to stand out in: there is no list{hint}"
         )));
     }
-    let namespace = NetworkNamespace::open(&here)
-        .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+    let namespace = NetworkNamespace::open(&here).map_err(|error| match error {
+        NamespaceError::NotPermitted { .. } => look::namespace_error(error),
+        error => CommandError::Failed(anyhow::Error::new(error)),
+    })?;
     let protected = protected::read_in(&namespace, &arguments.protected)?;
     let mut list = select(&window, &policy, &protected);
     // A list from a recording is as new as any other.

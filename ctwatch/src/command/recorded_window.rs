@@ -148,18 +148,18 @@ fn counterpart(netns: u32, name: Option<&str>) -> Option<NamespaceTarget> {
     named.or_else(|| here.iter().find(|found| found.inode == netns)).map(|it| it.target.clone())
 }
 
-/// Who was not recorded, though he may have been there.
+/// Who was not recorded, and may have been there.
 fn bounds(beginning: &Beginning, listed_most: usize) -> Vec<String> {
     let top = beginning.listed_sources;
     let is_full = top > 0 && listed_most as u64 >= top;
-    let top =
-        is_full.then(|| format!("no more than {top} sources at once were recorded (record --top)"));
-    let only = beginning
-        .only
-        .map(|only| format!("no sources but those of {only} were recorded (record --source)"));
+    let top = is_full.then(|| format!("beyond the first {top} were not recorded (record --top)"));
+    let only =
+        beginning.only.map(|only| format!("outside {only} were not recorded (record --source)"));
     let all = top.into_iter().chain(only);
-    all.map(|bound| format!("{bound}: others are not listed, and --max-share does not count them"))
-        .collect()
+    all.map(|which| {
+        format!("sources {which}: they are not listed, and --max-share does not count them")
+    })
+    .collect()
 }
 
 /// Whose addresses, routers and peers are spared, and what is to be done if that is another machine or namespace.
@@ -248,7 +248,7 @@ mod tests {
     fn who_was_not_recorded_is_said_where_somebody_may_be_missing() {
         let beginning = Beginning { listed_sources: 20, ..Beginning::default() };
         assert!(bounds(&beginning, 19).is_empty());
-        assert!(bounds(&beginning, 20)[0].contains("no more than 20 sources"));
+        assert!(bounds(&beginning, 20)[0].contains("beyond the first 20 "));
         let only = Some("10.0.1.0/24".parse().unwrap());
         let said = bounds(&Beginning { only, ..Beginning::default() }, 3);
         assert!(said.len() == 1 && said[0].contains("10.0.1.0/24"), "{said:?}");
