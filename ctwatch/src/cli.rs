@@ -118,6 +118,8 @@ Examples:
                                              replace a file at once; it stays what it was if the look fails
   ctwatch blocklist --format plain --share 0 --min-entries 5000 --harm 0
                                              whoever holds 5000 entries, whether that harms anybody or not
+  ctwatch blocklist --format csv --from outage.ctw --for 1m
+                                             who filled it in the last minute of a recording (see 'ctwatch record')
 
 Whoever would be listed and is spared, and why a list is empty, is said on stderr. A list may be empty, and that is no
 failure. A flood from addresses that are made up lists nobody: 'ctwatch advise' says what helps against it.")]

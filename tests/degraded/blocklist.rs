@@ -16,10 +16,10 @@ use crate::observed::{ctwatch, gateway, has_kprobes, ip, wait_for_entries, witho
 
 /// Whoever holds so many is listed here: the limit is the machine's, and much too high to be reached.
 const ENTRIES_MIN: &str = "500";
-const MANY: u64 = 600;
-const FEW: u64 = 100;
+pub(crate) const MANY: u64 = 600;
+pub(crate) const FEW: u64 = 100;
 /// The client's address on its link to the gateway, which is the router that the gateway's routes to all clients lead to.
-const ROUTER: &str = "10.255.0.2";
+pub(crate) const ROUTER: &str = "10.255.0.2";
 const GATEWAY_INSIDE: &str = "10.255.0.1";
 
 #[test]
@@ -268,36 +268,39 @@ fn what_makes_no_sense_ends_with_status_two() {
 }
 
 /// Arguments under which whoever holds [`ENTRIES_MIN`] is listed, whether others are harmed or not.
-fn arguments(gateway: &Gateway, further: &[&str]) -> Vec<String> {
+pub(crate) fn policy<'a>(further: &[&'a str]) -> Vec<&'a str> {
     let amounts = ["--share", "0", "--min-entries", ENTRIES_MIN];
     let basis = ["blocklist", "--format", "plain"];
     let is_given = |name| further.contains(&name);
     let intervals: &[&str] = if is_given("--intervals") { &[] } else { &["--intervals", "1"] };
     let harm: &[&str] = if is_given("--harm") { &[] } else { &["--harm", "0"] };
     let time: &[&str] = if is_given("--for") { &[] } else { &["--for", "1s"] };
-    let all = [&basis[..], &amounts, intervals, harm, time, further].concat();
-    without_hooks(gateway, &all).into_iter().map(str::to_owned).collect()
+    [&basis[..], &amounts, intervals, harm, time, further].concat()
 }
 
-fn blocklist(gateway: &Gateway, further: &[&str]) -> Output {
+fn arguments(gateway: &Gateway, further: &[&str]) -> Vec<String> {
+    without_hooks(gateway, &policy(further)).into_iter().map(str::to_owned).collect()
+}
+
+pub(crate) fn blocklist(gateway: &Gateway, further: &[&str]) -> Output {
     Command::new(ctwatch()).args(arguments(gateway, further)).output().unwrap()
 }
 
 /// Who is on a list.
 #[track_caller]
-fn listed(output: &Output) -> Vec<String> {
+pub(crate) fn listed(output: &Output) -> Vec<String> {
     assert_eq!(output.status.code(), Some(0), "{}", said(output));
     let text = String::from_utf8_lossy(&output.stdout);
     blocks(&text).map(|(source, _)| source.to_owned()).collect()
 }
 
 /// The lines of a list in plain format: each source, and what is said of it.
-fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = text.lines().filter_map(|line| line.split_once('#'));
     lines.map(|(source, why)| (source.trim(), why)).filter(|(source, _)| !source.is_empty())
 }
 
-fn said(output: &Output) -> std::borrow::Cow<'_, str> {
+pub(crate) fn said(output: &Output) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(&output.stderr)
 }
 

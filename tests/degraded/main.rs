@@ -20,6 +20,8 @@ mod blocklist_formats;
 #[cfg(test)]
 mod blocklist_programs;
 #[cfg(test)]
+mod blocklist_recorded;
+#[cfg(test)]
 #[path = "../kernel/cap.rs"]
 mod cap;
 #[cfg(test)]

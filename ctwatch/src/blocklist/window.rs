@@ -24,6 +24,8 @@ const WHOLE_MIN: f64 = 0.1;
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     intervals: VecDeque<Interval>,
+    /// About how long they are, where snapshots come faster.
+    interval_min_s: f64,
     /// Evictions suffered until the last snapshot, by network and in all.
     evicted: Option<Evicted>,
     flood: Option<Flood>,
@@ -83,6 +85,12 @@ impl Activity {
         add(&mut self.evicted, other.evicted);
     }
 
+    /// Adds what the same one did next: what is held is what is held in the end.
+    fn go_on(&mut self, later: &Self) {
+        (self.entries, self.unreplied) = (None, None);
+        self.include(later);
+    }
+
     /// Packets that asked for an entry, as far as they are seen.
     pub fn asked(&self) -> u64 {
         self.new.unwrap_or(0).saturating_add(self.refused.unwrap_or(0))
@@ -101,6 +109,23 @@ impl Activity {
     }
 }
 
+impl Interval {
+    /// Goes on to the end of `later`, which follows it.
+    fn go_on(&mut self, later: Self) {
+        self.seconds += later.seconds;
+        self.room = later.room;
+        self.entries = later.entries;
+        self.totals.go_on(&later.totals);
+        // Who is not listed any more holds what is not known.
+        for (network, activity) in &mut self.by_network {
+            activity.go_on(&later.by_network.get(network).copied().unwrap_or_default());
+        }
+        for (network, activity) in later.by_network {
+            self.by_network.entry(network).or_insert(activity);
+        }
+    }
+}
+
 impl Window {
     /// What these snapshots of one namespace tell, in the order of time.
     pub fn of(snapshots: impl IntoIterator<Item = impl Borrow<Snapshot>>) -> Self {
@@ -111,11 +136,16 @@ impl Window {
         window
     }
 
+    /// One whose intervals are about so many seconds long: shorter ones are put together.
+    pub fn with_intervals_of(seconds: f64) -> Self {
+        Self { interval_min_s: seconds, ..Self::default() }
+    }
+
     /// Goes on by an interval. Where counting has begun again, so does the window.
     pub fn add(&mut self, snapshot: &Snapshot) {
         let counting_since = snapshot.mode.attached_at_wall_ns;
         if self.counting_since != counting_since {
-            *self = Self { counting_since, ..Self::default() };
+            *self = Self { counting_since, ..Self::with_intervals_of(self.interval_min_s) };
         }
         self.wall_ns = snapshot.wall_ns;
         if let Some(floods) = &snapshot.floods {
@@ -149,10 +179,27 @@ impl Window {
         self.evicted = Some(evicted);
         let entries = snapshot.table.entries;
         let room = snapshot.table.limit.unwrap_or(entries);
+        let interval = Interval { seconds, room, entries, totals, by_network };
+        let is_short = |last: &&mut Interval| last.seconds + seconds / 2.0 < self.interval_min_s;
+        if let Some(last) = self.intervals.back_mut().filter(is_short) {
+            last.go_on(interval);
+            return;
+        }
         if self.intervals.len() == INTERVALS_MAX {
             self.intervals.pop_front();
         }
-        self.intervals.push_back(Interval { seconds, room, entries, totals, by_network });
+        self.intervals.push_back(interval);
+    }
+
+    /// Forgets what was before the last so many seconds. An interval stays if more than half of it was within them.
+    pub fn keep_last(&mut self, seconds: f64) {
+        let mut seen_s: f64 = self.intervals.iter().map(|interval| interval.seconds).sum();
+        while let Some(first) = self.intervals.front()
+            && seen_s - first.seconds / 2.0 >= seconds
+        {
+            seen_s -= first.seconds;
+            self.intervals.pop_front();
+        }
     }
 
     /// The intervals, the latest last.
@@ -237,6 +284,59 @@ mod tests {
             })
             .collect();
         assert_eq!(evicted, [(None, None), (Some(3), Some(10))]);
+    }
+
+    #[test]
+    fn short_intervals_are_put_together() {
+        let of = |source: &str, entries: u64, evicted: u64| {
+            snapshot(|snapshot| {
+                snapshot.interval_s = 0.25;
+                snapshot.table.entries = entries;
+                let numbers = SourceNumbers {
+                    entries: Some(entries),
+                    new_per_s: Some(8.0),
+                    evicted: Some(evicted),
+                    ..SourceNumbers::default()
+                };
+                snapshot.sources = vec![row(source, 6, numbers)];
+                snapshot.totals = numbers;
+            })
+        };
+        let mut window = Window::with_intervals_of(1.0);
+        for seen in 1..=3 {
+            window.add(&of("10.0.1.2", 10 * seen, seen));
+        }
+        window.add(&of("10.0.1.3", 40, 4));
+        window.add(&of("10.0.1.2", 50, 5));
+        let lengths: Vec<f64> =
+            window.intervals().iter().map(|interval| interval.seconds).collect();
+        assert_eq!(lengths, [1.0, 0.25]);
+        let first = &window.intervals()[0];
+        let activity = |entries, new, evicted| Activity {
+            entries,
+            unreplied: None,
+            new: Some(new),
+            refused: None,
+            evicted,
+        };
+        assert_eq!((first.entries, first.totals), (40, activity(Some(40), 8, Some(3))));
+        let expected = [
+            ("10.0.1.2/32", activity(None, 6, Some(2))),
+            ("10.0.1.3/32", activity(Some(40), 2, Some(4))),
+        ];
+        let expected =
+            expected.map(|(network, activity)| (network.parse::<IpNet>().unwrap(), activity));
+        assert_eq!(first.by_network, expected.into());
+    }
+
+    #[test]
+    fn the_last_seconds_are_kept_whatever_the_clock_is_off() {
+        for (seconds, kept) in [(1.0005, 10), (0.9995, 10), (4.0, 2), (19.0, 1), (21.0, 0)] {
+            let of = |_| snapshot(|snapshot| snapshot.interval_s = seconds);
+            let mut window = Window::of((0..30).map(of));
+            window.keep_last(10.0);
+            assert_eq!(window.intervals().len(), kept, "{seconds}");
+        }
     }
 
     #[test]

@@ -14,6 +14,17 @@ use crate::blocklist::{
 /// A block ends by itself within this time.
 const EXPIRY_MAX: Duration = Duration::from_secs(30 * 86_400);
 
+/// What says how to look, and so makes no sense with a recording.
+const LOOK_ONLY: [&str; 7] = [
+    "files",
+    "attach",
+    "no_wait",
+    "max_sources",
+    "ring_bytes",
+    "netlink_buffer_bytes",
+    "bpf_object",
+];
+
 /// Arguments of `blocklist`.
 #[derive(Debug, Args)]
 pub struct BlocklistArguments {
@@ -26,7 +37,11 @@ pub struct BlocklistArguments {
     /// Write it to this file, which is replaced at once, and left as it is if the look fails
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How long to look
+    /// Take what 'ctwatch record' has recorded to this file, instead of looking; --netns names a namespace by the name or
+    /// number it was recorded with. Whom never to block is asked of this machine, now
+    #[arg(long, value_name = "FILE", conflicts_with_all = LOOK_ONLY)]
+    pub from: Option<PathBuf>,
+    /// How long to look; with --from, how much of the end of the recording to take
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
     /// Who is listed
@@ -221,6 +236,23 @@ mod tests {
             ["--proxy", "here"],
         ] {
             assert!(parsed(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_recording_is_not_looked_at_in_any_way() {
+        assert!(parsed(&["--from", "outage.ctw", "--netns", "gateway", "--for", "1m"]).is_ok());
+        for wrong in [
+            &["--attach", "auto"][..],
+            &["--no-wait"],
+            &["--max-sources", "9"],
+            &["--ring-bytes", "65536"],
+            &["--netlink-buffer-bytes", "65536"],
+            &["--bpf-object", "file"],
+            &["--files", "folder"],
+        ] {
+            let error = parsed(&[&["--from", "outage.ctw"], wrong].concat()).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict, "{wrong:?}");
         }
     }
 }

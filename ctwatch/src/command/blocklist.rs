@@ -1,10 +1,10 @@
-//! `ctwatch blocklist`: looks for a while, chooses who is to be kept out, and writes that down for a firewall.
+//! `ctwatch blocklist`: looks for a while, or into a recording, chooses who is to be kept out, and writes that down for a firewall.
 
 use std::{path::Path, time::Duration};
 
 use super::{
     look::{self, Interrupts, Look, Pace, Patience},
-    protected,
+    protected, recorded_window,
     replaced_file::replace,
     timed_look::TimedLook,
     watch::REMEMBERED_SOURCES,
@@ -18,8 +18,9 @@ use crate::{
         window::{INTERVALS_MAX, Window},
     },
     cli::{BlocklistArguments, LookArguments},
+    clock,
     exit::CommandError,
-    host::namespace::{NamespaceChoice, NetworkNamespace},
+    host::namespace::{NamespaceChoice, NamespaceError, NetworkNamespace},
     model::limits::{Limits, SortBy},
 };
 
@@ -29,11 +30,11 @@ const CENSUS_PATIENCE: Duration = Duration::from_secs(60);
 /// More than have ever stood out at once.
 const LISTED_SOURCES: usize = 10_000;
 
-/// Looks, chooses, and writes.
+/// Looks, or reads a recording, chooses, and writes.
 ///
 /// # Errors
 ///
-/// If it cannot look, cannot see whom to spare, or cannot write. The file that is to be written is left as it is then.
+/// If it cannot look or read, cannot see whom to spare, or cannot write. The file that is to be written is left as it is then.
 pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
     let Some(format) = arguments.format() else {
         return Err(CommandError::Usage("there is no such format".to_owned()));
@@ -56,21 +57,37 @@ pub async fn run(arguments: &BlocklistArguments) -> Result<(), CommandError> {
             arguments.duration
         )));
     }
-    let open = || NetworkNamespace::open(target).map_err(look::namespace_error);
-    // What is wrong with the arguments is said before the look, and who is connected is asked after it.
-    protected::read_in(&open()?, &arguments.protected)?;
-    let window = window(&arguments.look, arguments.duration, interval).await?;
+    let (window, here) = match &arguments.from {
+        Some(path) => recorded_window::read(path, target, arguments.duration, interval)?,
+        None => {
+            // What is wrong with the arguments is said before the look, and who is connected is asked after it.
+            let namespace = NetworkNamespace::open(target).map_err(look::namespace_error)?;
+            protected::read_in(&namespace, &arguments.protected)?;
+            (window(&arguments.look, arguments.duration, interval).await?, target.clone())
+        }
+    };
     let seen = window.intervals().len();
     // A list of nobody, as there was no time for anybody, must not take the place of a better one.
     if seen < intervals {
+        let (what, hint) = match &arguments.from {
+            Some(_) => (
+                format!("the last {:?} of the recording have {seen}", arguments.duration),
+                "; take more of it with --for, or ask for fewer with --intervals",
+            ),
+            None => (format!("the look ended after {seen}"), ""),
+        };
         return Err(CommandError::Failed(anyhow::anyhow!(
-            "the look ended after {seen} of the {intervals} intervals that a source has to stand out in: there is no list"
+            "{what} of the {intervals} intervals that a source has to stand out in: there is no list{hint}"
         )));
     }
-    let namespace = NetworkNamespace::open(target)
-        .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+    let namespace = NetworkNamespace::open(&here).map_err(|error| match error {
+        NamespaceError::NotPermitted { .. } => look::namespace_error(error),
+        error => CommandError::Failed(anyhow::Error::new(error)),
+    })?;
     let protected = protected::read_in(&namespace, &arguments.protected)?;
-    let list = select(&window, &policy, &protected);
+    let mut list = select(&window, &policy, &protected);
+    // A list from a recording is as new as any other.
+    list.wall_ns = clock::now().wall_ns;
     tell(&list);
     let text = (format.render)(&list);
     match &arguments.output {

@@ -20,6 +20,7 @@ pub mod origin;
 mod persisting;
 pub mod protected;
 pub mod record;
+mod recorded_window;
 mod replaced_file;
 pub mod replay;
 pub mod rollback;
