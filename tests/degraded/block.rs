@@ -256,7 +256,16 @@ fn a_list_is_blocked_in_one_transaction() {
     };
     let lines: String = (0..5000).map(line).collect();
     fs::write(&list, format!("# who scanned\n{lines}::ffff:10.0.1.9\n")).unwrap();
-    lab.fine(&["block", "--file", list.to_str().unwrap(), "--now"]);
+    let blocked =
+        lab.command(&["block", "--file", list.to_str().unwrap(), "--now"]).output().unwrap();
+    assert!(blocked.status.success(), "{}", said(&blocked));
+    let told = String::from_utf8(blocked.stdout.clone()).unwrap();
+    assert_eq!(told.lines().filter(|line| line.contains(" since ")).count(), 20, "{told}");
+    assert!(
+        said(&blocked).contains("5001 are blocked, of whom 20 are listed here"),
+        "{}",
+        said(&blocked)
+    );
     let blocks = lab.blocks();
     let blocks = blocks["blocks"].as_array().unwrap();
     assert_eq!(blocks.len(), 5001);

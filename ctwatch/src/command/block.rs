@@ -36,6 +36,8 @@ use ipnet::IpNet;
 
 /// More than a list with as many blocks as fit has.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// More blocks of a call are not told to a person, nor more that is unusual.
+const TOLD_MAX: usize = 20;
 
 /// Blocks, all or none.
 ///
@@ -56,15 +58,14 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
     let named = wishes.iter().map(|wish| wish.network);
     spare_protected(&arguments.protected, &namespace, named, "blocked")?;
     let place = place(&namespace)?;
-    let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
     let terms = Terms { now_s: now_s(), by: user::name(), duration: arguments.duration };
-    // What cannot be done is told before anybody waits for a look.
-    plan::block(&listing, &wishes, &terms).map_err(ChangeError::from)?;
-
     let mut interrupts = Interrupts::new()?;
     let sources: BTreeSet<IpNet> = wishes.iter().map(|wish| wish.network).collect();
     let mut effect_look = None;
     if !arguments.now {
+        // What cannot be done is told before anybody waits for a look.
+        let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
+        plan::block(&listing, &wishes, &terms).map_err(ChangeError::from)?;
         match EffectLook::begin(&arguments.look, sources, &mut interrupts).await? {
             Begun::Looking(begun) => effect_look = Some(begun),
             Begun::Blind(why) => look::say(&format!("what it does will not be known: {why}")),
@@ -153,21 +154,20 @@ fn text(file: &Path) -> Result<String, CommandError> {
 
 /// Says what somebody who blocks might not expect.
 fn say_unusual(plan: &BlockPlan) {
-    for (network, (outcome, _)) in &plan.outcomes {
-        if let Outcome::Covered(around) = outcome {
-            look::say(&format!(
-                "{} lies in {}, which is blocked for at least as long",
-                element(network),
-                element(around)
-            ));
-        }
-    }
-    for (network, around) in &plan.absorbed {
-        look::say(&format!(
-            "{} takes the place of the block of {}",
-            element(around),
-            element(network)
-        ));
+    let covered = plan.outcomes.iter().filter_map(|(network, (outcome, _))| {
+        let Outcome::Covered(around) = outcome else { return None };
+        let (network, around) = (element(network), element(around));
+        Some(format!("{network} lies in {around}, which is blocked for at least as long"))
+    });
+    let absorbed = plan.absorbed.iter().map(|(network, around)| {
+        let (network, around) = (element(network), element(around));
+        format!("{around} takes the place of the block of {network}")
+    });
+    let mut unusual = covered.chain(absorbed);
+    unusual.by_ref().take(TOLD_MAX).for_each(|what| look::say(&what));
+    match unusual.count() {
+        0 => {}
+        more => look::say(&format!("and so with {more} more")),
     }
 }
 
@@ -224,6 +224,14 @@ fn of_call(
     });
     let meant: BTreeSet<IpNet> = meant.collect();
     let blocks = listing.blocks.iter().filter(|block| meant.contains(&block.network));
-    let report = report(place, listing, blocks, effects);
-    if arguments.json { blocks::json(&report) + "\n" } else { blocks::text(&report) }
+    if arguments.json {
+        return blocks::json(&report(place, listing, blocks, effects)) + "\n";
+    }
+    if meant.len() > TOLD_MAX {
+        look::say(&format!(
+            "{} are blocked, of whom {TOLD_MAX} are listed here; 'ctwatch blocks' lists all",
+            meant.len()
+        ));
+    }
+    blocks::text(&report(place, listing, blocks.take(TOLD_MAX), effects))
 }

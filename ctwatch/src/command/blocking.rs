@@ -12,7 +12,7 @@ use crate::{
             FirewallError,
             cap_plan::CapError,
             caps::Capped,
-            effect::{self, Effect, Verdict},
+            effect::{Effect, Remembered, Verdict},
             listing::{Blocked, Listing},
             plan::PlanError,
         },
@@ -152,8 +152,9 @@ pub(super) fn report<'a>(
     effects: &[Effect],
 ) -> Report {
     let now_s = now_s();
+    let remembered = Remembered::new(effects, place);
     let row = |block: &Blocked| {
-        let effect = effect::of(effects, place, block).cloned();
+        let effect = remembered.of(block).cloned();
         let verdict = Verdict::of(block, effect.as_ref(), now_s);
         Row { block: block.clone(), effect, verdict }
     };

@@ -1,7 +1,7 @@
 //! What blocks did: how others fared before and after, and how many entries were freed. The kernel keeps nothing of it, so it is
 //! in a file of the state directory; what that says of blocks that are gone is forgotten with the next one that is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -99,20 +99,25 @@ impl Verdict {
     }
 }
 
-/// The effect that is remembered of a block.
-pub fn of<'a>(effects: &'a [Effect], place: &Place, block: &Blocked) -> Option<&'a Effect> {
-    let since_s = block.note.as_ref()?.since_s;
-    effects.iter().find(|effect| effect.is_of(place, &block.network, since_s))
+/// What is remembered of the blocks in one place. There may be many of both, so none is searched for.
+pub struct Remembered<'a>(HashMap<(IpNet, u64), &'a Effect>);
+
+impl<'a> Remembered<'a> {
+    /// Those of these effects that belong to this place.
+    pub fn new(effects: &'a [Effect], place: &Place) -> Self {
+        let here = |effect: &&Effect| effect.boot == place.boot && effect.netns == place.netns;
+        let of_block = |effect: &'a Effect| ((effect.network, effect.since_s), effect);
+        Self(effects.iter().filter(here).map(of_block).collect())
+    }
+
+    /// The effect of a block.
+    pub fn of(&self, block: &Blocked) -> Option<&'a Effect> {
+        let since_s = block.note.as_ref()?.since_s;
+        self.0.get(&(block.network, since_s)).copied()
+    }
 }
 
 impl Effect {
-    fn is_of(&self, place: &Place, network: &IpNet, since_s: u64) -> bool {
-        self.boot == place.boot
-            && self.netns == place.netns
-            && self.network == *network
-            && self.since_s == since_s
-    }
-
     fn is_believable(&self) -> bool {
         let is_sane = |seen: &Seen| {
             let rates = [Some(seen.seconds), seen.refused_of_others_per_s];
@@ -159,23 +164,22 @@ fn merged(old: Vec<Effect>, place: &Place, listing: &Listing, new: &[Effect]) ->
         .iter()
         .filter_map(|block| Some((block.network, block.note.as_ref()?.since_s)))
         .collect();
-    let is_same =
-        |one: &Effect, other: &Effect| one.network == other.network && one.since_s == other.since_s;
-    let is_here = |effect: &Effect| effect.netns == place.netns;
+    let block = |effect: &Effect| (effect.netns, effect.network, effect.since_s);
+    let renewed: HashMap<_, usize> =
+        new.iter().enumerate().map(|(index, effect)| (block(effect), index)).collect();
     let mut merged: Vec<Effect> = new.to_vec();
     for effect in old.into_iter().filter(|effect| effect.boot == place.boot) {
-        if !is_here(&effect) {
-            merged.push(effect);
-        } else if let Some(newer) =
-            merged.iter_mut().find(|new| is_here(new) && is_same(new, &effect))
-        {
+        let newer = renewed.get(&block(&effect)).and_then(|index| merged.get_mut(*index));
+        if let Some(newer) = newer {
             newer.before = effect.before.or(newer.before);
             newer.after = newer.after.or(effect.after);
             newer.ended_entries = match (effect.ended_entries, newer.ended_entries) {
                 (Some(old), Some(new)) => Some(old.saturating_add(new)),
                 (old, new) => old.or(new),
             };
-        } else if in_force.contains(&(effect.network, effect.since_s)) {
+        } else if effect.netns != place.netns
+            || in_force.contains(&(effect.network, effect.since_s))
+        {
             merged.push(effect);
         }
     }
@@ -260,7 +264,9 @@ mod tests {
         let kept = Effect { before: seen(50.0), after: seen(3.0), ended_entries: Some(7), ..again };
         let read = read(&state);
         assert_eq!(read, [kept.clone(), elsewhere]);
-        assert_eq!(of(&read, &place(), &listing.blocks[0]), Some(&kept));
+        let remembered = Remembered::new(&read, &place());
+        assert_eq!(remembered.of(&listing.blocks[0]), Some(&kept));
+        assert_eq!(remembered.of(&block("10.0.0.9/32", 1)), None, "it is another namespace's");
     }
 
     #[test]

@@ -130,8 +130,13 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
     if let Some(name) = listing.foreign_sets.first() {
         return Err(PlanError::ForeignSet(name));
     }
-    let mut blocked: BTreeMap<IpNet, Option<u64>> =
-        listing.blocks.iter().map(|block| (block.network, block.left_s)).collect();
+    // Addresses are left out: nothing lies in one, and those in a network stay beside it, in a set of their own.
+    let mut networks: BTreeMap<IpNet, Option<u64>> = listing
+        .blocks
+        .iter()
+        .filter(|block| !is_address(&block.network))
+        .map(|block| (block.network, block.left_s))
+        .collect();
     let before: BTreeMap<IpNet, &Blocked> =
         listing.blocks.iter().map(|block| (block.network, block)).collect();
     let mut plan = BlockPlan { script: rules(listing), ..BlockPlan::default() };
@@ -143,7 +148,7 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
         if plan.outcomes.contains_key(network) {
             continue;
         }
-        if let Some((around, left_s)) = around(&blocked, network) {
+        if let Some((around, left_s)) = around(&networks, network) {
             if left_s.is_none_or(|left_s| left_s >= duration_s) {
                 let since_s = before.get(&around).and_then(|block| since_s(block));
                 let outcome = (Outcome::Covered(around), since_s.unwrap_or(terms.now_s));
@@ -154,13 +159,13 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
                 return Err(PlanError::Longer { network: *network, around, left_s });
             }
         }
-        for (within, left_s) in networks_within(&blocked, network) {
+        for (within, left_s) in networks_within(&networks, network) {
             if left_s.is_none_or(|left_s| left_s > duration_s) {
                 return Err(PlanError::Shorter { network: *network, within, left_s });
             }
             plan.script += &remove(&within);
             plan.absorbed.push((within, *network));
-            blocked.remove(&within);
+            networks.remove(&within);
         }
         let known = before.get(network).copied();
         let old_note = known.and_then(|block| block.note.as_ref());
@@ -170,7 +175,9 @@ pub fn block(listing: &Listing, wishes: &[Wish], terms: &Terms) -> Result<BlockP
             plan.script += &remove(network);
         }
         plan.script += &add(network, &note, known.and_then(|block| block.dropped), duration_s);
-        blocked.insert(*network, Some(duration_s));
+        if !is_address(network) {
+            networks.insert(*network, Some(duration_s));
+        }
         let outcome = if known.is_some() { Outcome::Extended } else { Outcome::Blocked };
         plan.outcomes.insert(*network, (outcome, note.since_s));
     }
@@ -286,18 +293,17 @@ fn around(blocked: &BTreeMap<IpNet, Option<u64>>, network: &IpNet) -> Option<(Ip
     None
 }
 
-/// The blocked networks in another one. Addresses are none of them: they have a set of their own, and stay.
+/// The networks in another one.
 fn networks_within(
-    blocked: &BTreeMap<IpNet, Option<u64>>,
+    networks: &BTreeMap<IpNet, Option<u64>>,
     network: &IpNet,
 ) -> Vec<(IpNet, Option<u64>)> {
     let address = |address: IpAddr| IpNet::from(address);
     // Networks are in the order of their addresses, and with the same one the wider comes first.
     let first = IpNet::new(network.network(), network.prefix_len()).unwrap_or(*network);
     let last = address(network.broadcast());
-    let range = blocked.range(first..=last);
-    let inner =
-        range.filter(|(each, _)| *each != network && !is_address(each) && network.contains(*each));
+    let range = networks.range(first..=last);
+    let inner = range.filter(|(each, _)| *each != network && network.contains(*each));
     inner.map(|(each, left_s)| (*each, *left_s)).collect()
 }
 
