@@ -2,6 +2,7 @@
 
 mod advice;
 mod change;
+mod check;
 mod doctor;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -14,6 +15,7 @@ pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
+pub use self::check::CheckArguments;
 pub use self::doctor::DoctorArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
@@ -89,6 +91,18 @@ It reports and does not judge by its status: it ends with 0 whatever it found. W
 tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
 'ctwatch advise --check'.")]
     Doctor(DoctorArguments),
+    /// One line for a monitoring system: OK, WARNING, CRITICAL or UNKNOWN, and why
+    #[command(after_help = "\
+Examples:
+  ctwatch check                              warning at 75 %, critical at 90 % of the limit or at any refusal
+  ctwatch check -w 60 -c 80 --time-to-full 10m
+  ctwatch check --netns gateway              of a network namespace
+
+The line and the status are those of a monitoring plugin (Nagios, Icinga and others): 0 OK, 1 WARNING, 2 CRITICAL,
+3 UNKNOWN, which wrong arguments are too. Two readings of the kernel's own counters are all it takes, and no
+privilege; who fills the table is looked for only if something is wrong, and only as root. Refusals are those within
+--for; the counters behind the bar are totals, so that the monitoring system sees what happened between two checks.")]
+    Check(CheckArguments),
     /// Follow advice: show the plan, or carry out the one shown last
     #[command(after_help = "\
 Examples:

@@ -4,5 +4,6 @@
 mod answers;
 #[cfg(test)]
 mod changes;
+mod check;
 #[cfg(test)]
 mod old_guide;

@@ -14,6 +14,8 @@ mod all_namespaces;
 #[cfg(test)]
 mod census;
 #[cfg(test)]
+mod checked;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod dumps;

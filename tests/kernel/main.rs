@@ -26,6 +26,8 @@ mod census;
 #[cfg(test)]
 mod changed;
 #[cfg(test)]
+mod checked;
+#[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
 mod doctor;

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod audit;
 mod carrying_out;
 pub mod changes;
+pub mod check;
 pub mod confirm;
 pub mod diagnosis;
 pub mod doctor;

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod audit;
 pub mod changes;
+pub mod check;
 pub mod doctor;
 pub mod json;
 pub mod plan;
