@@ -4,6 +4,7 @@ mod advice;
 mod change;
 mod check;
 mod doctor;
+mod documents;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -17,6 +18,7 @@ pub use self::change::{
 };
 pub use self::check::CheckArguments;
 pub use self::doctor::DoctorArguments;
+pub use self::documents::{CompletionsArguments, ManArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -128,7 +130,23 @@ Examples:
   ctwatch rollback --force                   also where somebody else has changed a value since")]
     Rollback(RollbackArguments),
     /// List what was changed, when, why, and what became of it
+    #[command(after_help = "\
+Examples:
+  ctwatch changes                            all change sets, the latest last
+  ctwatch changes --json                     one JSON object")]
     Changes(ChangesArguments),
+    /// Print what completes ctwatch's command line in a shell
+    #[command(after_help = "\
+Examples:
+  ctwatch completions bash > /etc/bash_completion.d/ctwatch
+  ctwatch completions fish > ~/.config/fish/completions/ctwatch.fish")]
+    Completions(CompletionsArguments),
+    /// Print a manual page
+    #[command(after_help = "\
+Examples:
+  ctwatch man | man -l -                     read it
+  ctwatch man watch > ctwatch-watch.1        the page of a command")]
+    Man(ManArguments),
     /// Undo a change set unless it is confirmed in time
     #[command(hide = true)]
     Watchdog(WatchdogArguments),
@@ -339,6 +357,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What stands before a pipe, a redirection or the explanation of an example.
+    fn words(example: &str) -> impl Iterator<Item = &str> {
+        let command = example.trim().split("  ").next().unwrap();
+        command.split_whitespace().take_while(|word| !["|", ">"].contains(word))
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_takes() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter(|line| line.starts_with("  ctwatch ")).collect();
+            assert!(!examples.is_empty(), "{name} has no example");
+            for example in examples {
+                let words: Vec<&str> = words(example).collect();
+                assert_eq!(words.get(1), Some(&name), "{example}");
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{example}: {error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod check;
 pub mod confirm;
 pub mod diagnosis;
 pub mod doctor;
+pub mod documents;
 pub mod events;
 pub mod look;
 mod persisting;
