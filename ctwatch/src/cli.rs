@@ -1,6 +1,7 @@
 //! The command line, and nothing else.
 
 mod advice;
+pub mod agent;
 mod change;
 mod check;
 mod doctor;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::agent::AgentArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
@@ -135,6 +137,16 @@ Examples:
   ctwatch changes                            all change sets, the latest last
   ctwatch changes --json                     one JSON object")]
     Changes(ChangesArguments),
+    /// Look without a screen, and serve what is seen to Prometheus
+    #[command(after_help = "\
+Examples:
+  ctwatch agent                              metrics at http://127.0.0.1:9476/metrics
+  ctwatch agent --listen 10.0.0.1:9476 --netns all --top 50
+  ctwatch agent --config /etc/ctwatch/agent.toml
+
+/metrics is OpenMetrics text, /healthz answers 200 while snapshots come and 503 if they have stopped, /snapshot.json has
+the latest snapshots. Anyone who can connect can read them, so it listens on this machine only unless told otherwise.")]
+    Agent(AgentArguments),
     /// Print what completes ctwatch's command line in a shell
     #[command(after_help = "\
 Examples:

@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, apply, audit, changes, check, confirm, doctor, documents, events, look, rollback,
-        watch, watchdog,
+        advise, agent, apply, audit, changes, check, confirm, doctor, documents, events, look,
+        rollback, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -64,6 +64,7 @@ async fn status(command: &Command) -> Result<ExitCode, CommandError> {
         Command::Rollback(arguments) => rollback::run(arguments).await,
         Command::Changes(arguments) => changes::run(arguments).await,
         Command::Watchdog(arguments) => watchdog::run(arguments),
+        Command::Agent(arguments) => agent::run(arguments).await,
         Command::Completions(arguments) => documents::completions(arguments).await,
         Command::Man(arguments) => documents::man(arguments).await,
         Command::Events(arguments) => events::run(arguments).await,

@@ -1,6 +1,7 @@
 //! The subcommands, one a file, and what they share.
 
 pub mod advise;
+pub mod agent;
 pub mod apply;
 pub mod audit;
 mod carrying_out;

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod check;
 pub mod doctor;
 pub mod json;
+pub mod metrics;
 pub mod plan;
 pub mod schema;
 pub mod text;
