@@ -2,25 +2,37 @@
 
 mod advice;
 pub mod agent;
+mod block;
+mod blocklist;
+mod cap;
 mod change;
 mod check;
+mod command;
 mod doctor;
 mod documents;
+mod protected;
+mod recording;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
 pub use self::agent::AgentArguments;
+pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
+pub use self::blocklist::BlocklistArguments;
+pub use self::cap::CapArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
 pub use self::check::CheckArguments;
+pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
+pub use self::protected::ProtectedArguments;
+pub use self::recording::{RecordArguments, ReplayArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -43,126 +55,6 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status: 0 fine, 1 the operation failed, 2 wrong arguments,
 3 something is wrong (audit, advise --check), 77 cannot run here (the reason is on stderr).";
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Show who holds, opens and is refused entries, once an interval
-    #[command(after_help = "\
-Examples:
-  ctwatch watch                              live table of the twenty sources that hold most
-  ctwatch watch --sort new                   who opens most, right now
-  ctwatch watch --source 10.0.1.2 --json     one source, and in 'census' where its connections go
-  ctwatch watch --json --once                one JSON object, for scripts
-  ctwatch watch --netns gateway              the table of a network namespace
-  ctwatch watch --netns all                  the tables of all of them")]
-    Watch(WatchArguments),
-    /// Follow what happens to single packets: refusals
-    #[command(after_help = "\
-Examples:
-  ctwatch events                             follow refusals
-  ctwatch events --json --duration 10s       ten seconds of them, as JSON lines
-
-A source is told of at most ten times a second; each line says how many more there were since its last one.")]
-    Events(EventsArguments),
-    /// Hold the numbers against the kernel's and against each other
-    #[command(after_help = "\
-Examples:
-  ctwatch audit                              look for ten seconds, then print both sides of each identity
-  ctwatch audit --for 5m --json              for five minutes, as one JSON object
-  ctwatch audit --attach kprobe              the numbers of kprobes
-
-It ends with status 3 if an identity does not hold. Numbers that change while they are read count as equal as far
-as they can have been.")]
-    Audit(AuditArguments),
-    /// Say why the table fills and what helps; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch advise                             look for ten seconds, then advise
-  ctwatch advise --json --netns gateway      one JSON object, of a network namespace
-  ctwatch advise --check                     for monitoring: status 3 if there is advice
-  ctwatch advise --what-if tcp_timeout_close_wait=60
-                                             what would end now under that timeout")]
-    Advise(AdviseArguments),
-    /// Examine everything about conntrack at once, in plain sentences; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch doctor                             look for two seconds, then tell what was found
-  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
-  ctwatch doctor --for 30s                   look for longer
-
-It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
-tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
-'ctwatch advise --check'.")]
-    Doctor(DoctorArguments),
-    /// One line for a monitoring system: OK, WARNING, CRITICAL or UNKNOWN, and why
-    #[command(after_help = "\
-Examples:
-  ctwatch check                              warning at 75 %, critical at 90 % of the limit or at any refusal
-  ctwatch check -w 60 -c 80 --time-to-full 10m
-  ctwatch check --netns gateway              of a network namespace
-
-The line and the status are those of a monitoring plugin (Nagios, Icinga and others): 0 OK, 1 WARNING, 2 CRITICAL,
-3 UNKNOWN, which wrong arguments are too. Two readings of the kernel's own counters are all it takes, and no
-privilege; who fills the table is looked for only if something is wrong, and only as root. Refusals are those within
---for; the counters behind the bar are totals, so that the monitoring system sees what happened between two checks.")]
-    Check(CheckArguments),
-    /// Follow advice: show the plan, or carry out the one shown last
-    #[command(after_help = "\
-Examples:
-  ctwatch apply                              look, and show what would be changed; changes nothing
-  ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply shorten-udp-timeout --yes    follow this advice too
-  ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
-
-Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
-    Apply(ApplyArguments),
-    /// Say that all is well after apply --confirm-within; make changes outlast a restart
-    #[command(after_help = "\
-Examples:
-  ctwatch confirm                            keep the latest changes
-  ctwatch confirm --persist                  and write the files that make them again when the machine starts
-  ctwatch confirm --persist 3                the files for change set 3, also days later")]
-    Confirm(ConfirmArguments),
-    /// Undo changes: values and files are what they were before
-    #[command(after_help = "\
-Examples:
-  ctwatch rollback                           undo the latest changes, also after a crash
-  ctwatch rollback 3                         undo change set 3
-  ctwatch rollback --force                   also where somebody else has changed a value since")]
-    Rollback(RollbackArguments),
-    /// List what was changed, when, why, and what became of it
-    #[command(after_help = "\
-Examples:
-  ctwatch changes                            all change sets, the latest last
-  ctwatch changes --json                     one JSON object")]
-    Changes(ChangesArguments),
-    /// Look without a screen, and serve what is seen to Prometheus
-    #[command(after_help = "\
-Examples:
-  ctwatch agent                              metrics at http://127.0.0.1:9476/metrics
-  ctwatch agent --listen 10.0.0.1:9476 --netns all --top 50
-  ctwatch agent --config /etc/ctwatch/agent.toml
-
-/metrics is OpenMetrics text, /healthz answers 200 while snapshots come and 503 if they have stopped, /snapshot.json has
-the latest snapshots. Anyone who can connect can read them, so it listens on this machine only unless told otherwise.")]
-    Agent(AgentArguments),
-    /// Print what completes ctwatch's command line in a shell
-    #[command(after_help = "\
-Examples:
-  ctwatch completions bash > /etc/bash_completion.d/ctwatch
-  ctwatch completions fish > ~/.config/fish/completions/ctwatch.fish")]
-    Completions(CompletionsArguments),
-    /// Print a manual page
-    #[command(after_help = "\
-Examples:
-  ctwatch man | man -l -                     read it
-  ctwatch man watch > ctwatch-watch.1        the page of a command")]
-    Man(ManArguments),
-    /// Undo a change set unless it is confirmed in time
-    #[command(hide = true)]
-    Watchdog(WatchdogArguments),
-}
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]

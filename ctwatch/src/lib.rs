@@ -19,4 +19,5 @@ pub mod model;
 pub mod output;
 pub mod privilege;
 pub mod probe;
+pub mod recording;
 pub mod session;

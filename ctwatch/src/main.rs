@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ctwatch::{
     cli::{Cli, Command},
     command::{
-        advise, agent, apply, audit, changes, check, confirm, doctor, documents, events, look,
-        rollback, watch, watchdog,
+        advise, agent, apply, audit, block, blocklist, blocks, cap, changes, check, confirm,
+        doctor, documents, events, look, record, replay, rollback, unblock, watch, watchdog,
     },
     exit::{CommandError, Exit},
 };
@@ -67,6 +67,13 @@ async fn status(command: &Command) -> Result<ExitCode, CommandError> {
         Command::Agent(arguments) => agent::run(arguments).await,
         Command::Completions(arguments) => documents::completions(arguments).await,
         Command::Man(arguments) => documents::man(arguments).await,
+        Command::Record(arguments) => record::run(arguments).await,
+        Command::Replay(arguments) => replay::run(arguments).await,
+        Command::Blocklist(arguments) => blocklist::run(arguments).await,
+        Command::Block(arguments) => block::run(arguments).await,
+        Command::Cap(arguments) => cap::run(arguments).await,
+        Command::Unblock(arguments) => unblock::run(arguments).await,
+        Command::Blocks(arguments) => blocks::run(arguments).await,
         Command::Events(arguments) => events::run(arguments).await,
     }?;
     Ok(Exit::Fine.into())

@@ -12,6 +12,17 @@ mod advise;
 #[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod block;
+#[cfg(test)]
+mod blocklist;
+#[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
+mod blocklist_programs;
+#[cfg(test)]
+#[path = "../kernel/cap.rs"]
+mod cap;
+#[cfg(test)]
 mod census;
 #[cfg(test)]
 mod checked;
@@ -32,6 +43,11 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod refused_to_run;
+#[cfg(test)]
+#[path = "../kernel/source_entries.rs"]
+mod source_entries;
 #[cfg(test)]
 mod without_ctnetlink;

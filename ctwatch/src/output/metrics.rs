@@ -154,7 +154,7 @@ impl Page {
             let labelled = states.map(|state| {
                 let labels = vec![
                     ("protocol", state.protocol.clone().into_owned()),
-                    ("state", state.state.to_owned()),
+                    ("state", state.state.clone().into_owned()),
                 ];
                 (labels, state)
             });

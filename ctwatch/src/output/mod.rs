@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod audit;
+pub mod blocks;
 pub mod changes;
 pub mod check;
 pub mod doctor;
