@@ -9,10 +9,12 @@ use ctwatch_lab::{FlowPlan, counters, wait};
 use self::loading::{FORMATS, block, elements, kept, loaded, nft, nft_well, rendered, run_well};
 use crate::observed::{gateway, ip};
 
-/// An address and a network of each family.
-const BLOCKED: [&str; 4] = ["10.0.1.66", "10.0.3.0/24", "fd00:10::66", "fd00:10:0:0:7::/80"];
+/// An address and a network of each family, and a customer's /64.
+const BLOCKED: [&str; 5] =
+    ["10.0.1.66", "10.0.3.0/24", "fd00:10::66", "fd00:10:0:0:7::/80", "fd00:10:0:9::/64"];
 /// A source in each.
-const SOURCES: [&str; 4] = ["10.0.1.66", "10.0.3.9", "fd00:10::66", "fd00:10:0:0:7::9"];
+const SOURCES: [&str; 5] =
+    ["10.0.1.66", "10.0.3.9", "fd00:10::66", "fd00:10:0:0:7::9", "fd00:10:0:9:a::9"];
 
 #[test]
 fn a_list_for_nft_is_loaded_extended_and_drops_before_conntrack() {
@@ -52,7 +54,7 @@ fn a_list_for_nft_is_loaded_extended_and_drops_before_conntrack() {
             assert_eq!(counters::listed(gateway.gateway(), ip(source)).unwrap(), 0, "{source}");
         }
         let dropped: Vec<u64> = elements(&gateway).into_iter().map(|each| each.2).collect();
-        assert_eq!(dropped, [3; 4], "{name}");
+        assert_eq!(dropped, [3; 5], "{name}");
         nft_well(&gateway, &["delete", "table", "inet", "ctwatch"]);
     }
 }

@@ -13,6 +13,7 @@ use ctwatch::blocklist::note::Note;
 use ctwatch::blocklist::ruleset::Set;
 use ctwatch::blocklist::{Block, Blocklist};
 use ctwatch_lab::Gateway;
+use ipnet::IpNet;
 use serde_json::Value;
 
 /// The formats of nft, and how it is told to read them.
@@ -75,8 +76,18 @@ pub(crate) fn elements(gateway: &Gateway) -> Vec<(Entry, u64, u64)> {
     let sets = listed["nftables"].as_array().unwrap().iter().filter_map(|each| each.get("set"));
     let sets: Vec<&Value> = sets.collect();
     assert_eq!(sets.len(), Set::ALL.len());
-    let elements = sets.into_iter().filter_map(|set| set.get("elem")?.as_array()).flatten();
-    elements.map(|element| of_element(&element["elem"])).collect()
+    let mut all = Vec::new();
+    for set in sets {
+        let is_customers = set["name"] == "block6_64";
+        for element in set.get("elem").and_then(Value::as_array).into_iter().flatten() {
+            let (mut entry, left_s, packets) = of_element(&element["elem"]);
+            if is_customers {
+                entry.network = IpNet::new(entry.network.addr(), 64).unwrap();
+            }
+            all.push((entry, left_s, packets));
+        }
+    }
+    all
 }
 
 fn of_element(element: &Value) -> (Entry, u64, u64) {
