@@ -10,6 +10,8 @@ mod advice_effects;
 #[cfg(test)]
 mod advise;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod block;
