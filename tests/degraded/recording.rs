@@ -26,7 +26,7 @@ impl Recorder {
         // Not even the search for hooks, which takes a debug build long.
         let place = ["--attach", "netlink", "--netns", gateway.gateway().name()];
         let child = Command::new(ctwatch())
-            .args([&command, &place, further].concat())
+            .args([&command[..], &place, further].concat())
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("lines")).unwrap())
             .stderr(File::create(folder.path().join("said")).unwrap())
