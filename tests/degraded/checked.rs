@@ -26,7 +26,7 @@ fn whoever_fills_the_table_is_named_once_it_is_too_full() {
         (&["check", "-w", &half, "-c", &half], 2, "CONNTRACK CRITICAL - 40 of "),
     ] {
         // Not even the search for hooks, which takes a debug build longer than a monitoring system waits.
-        let arguments = [arguments, &["--attach", "netlink"]].concat();
+        let arguments = [arguments, &["--attach", "netlink", "-t", "1m"]].concat();
         let arguments = [&arguments[..], &["--netns", gateway.gateway().name()]].concat();
         let output = Command::new(ctwatch()).args(arguments).output().unwrap();
         let line = String::from_utf8(output.stdout).unwrap();

@@ -12,7 +12,7 @@ const LIMIT: u64 = 400;
 
 fn check(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(ctwatch())
-        .args(["check", "--netns", gateway.gateway().name(), "--for", "500ms"])
+        .args(["check", "--netns", gateway.gateway().name(), "--for", "500ms", "-t", "1m"])
         .args(arguments)
         .output()
         .unwrap();

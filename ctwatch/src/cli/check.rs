@@ -21,6 +21,9 @@ pub struct CheckArguments {
     /// Time between the two readings, from 100ms to 1m
     #[arg(long = "for", value_name = "TIME", default_value = "1s", value_parser = between)]
     pub duration: Duration,
+    /// How long all of it may take; who fills the table stays unnamed if it cannot be found out in that time
+    #[arg(short = 't', long, value_name = "TIME", default_value = "8s", value_parser = duration)]
+    pub timeout: Duration,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,

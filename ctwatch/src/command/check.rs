@@ -29,8 +29,6 @@ use crate::{
 
 /// Long enough to see who asks for entries.
 const CULPRIT_LOOK: Duration = Duration::from_millis(500);
-/// Monitoring systems give a plugin ten seconds; beyond this the culprit stays unnamed.
-const CULPRIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Checks, prints the line, and says how things stand.
 pub async fn run(arguments: &CheckArguments) -> ServiceState {
@@ -110,7 +108,8 @@ async fn culprit(arguments: &CheckArguments) -> Option<String> {
     }
     let looked = diagnosis::case_with_patience(&arguments.look, CULPRIT_LOOK, Patience::End);
     // What matters has been found out already.
-    let case = tokio::time::timeout(CULPRIT_PATIENCE, looked).await.ok()?.ok()??;
+    let left = arguments.timeout.saturating_sub(arguments.duration);
+    let case = tokio::time::timeout(left, looked).await.ok()?.ok()??;
     clause(&case)
 }
 
