@@ -1,20 +1,25 @@
 //! The command line, and nothing else.
 
 mod advice;
+pub mod agent;
 mod block;
 mod blocklist;
 mod cap;
 mod change;
+mod check;
+mod command;
 mod doctor;
+mod documents;
 mod protected;
 mod recording;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::agent::AgentArguments;
 pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
 pub use self::blocklist::BlocklistArguments;
 pub use self::cap::CapArguments;
@@ -22,7 +27,10 @@ pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
+pub use self::check::CheckArguments;
+pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
+pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
 pub use self::recording::{RecordArguments, ReplayArguments};
 use crate::{
@@ -47,165 +55,6 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status: 0 fine, 1 the operation failed, 2 wrong arguments,
 3 something is wrong (audit, advise --check), 77 cannot run here (the reason is on stderr).";
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Show who holds, opens and is refused entries, once an interval
-    #[command(after_help = "\
-Examples:
-  ctwatch watch                              live table of the twenty sources that hold most
-  ctwatch watch --sort new                   who opens most, right now
-  ctwatch watch --source 10.0.1.2 --json     one source, and in 'census' where its connections go
-  ctwatch watch --json --once                one JSON object, for scripts
-  ctwatch watch --netns gateway              the table of a network namespace
-  ctwatch watch --netns all                  the tables of all of them")]
-    Watch(WatchArguments),
-    /// Follow what happens to single packets: refusals
-    #[command(after_help = "\
-Examples:
-  ctwatch events                             follow refusals
-  ctwatch events --json --duration 10s       ten seconds of them, as JSON lines
-
-A source is told of at most ten times a second; each line says how many more there were since its last one.")]
-    Events(EventsArguments),
-    /// Keep what is seen in a file, to replay it later or elsewhere
-    #[command(after_help = "\
-Examples:
-  ctwatch record outage.ctw                  until Ctrl-C: who holds the table, once a second, and what is refused
-  ctwatch record outage.ctw --duration 10m --interval 5s
-  ctwatch record night.ctw --files 8 --max-bytes 256M
-                                             at most 2 GB: night.ctw, and seven older files beside it
-
-A file of 64M holds more than ten minutes of a flood from ever new sources, and an hour of it with --top 20. What is recorded
-is written at least every five seconds, so no more is lost if ctwatch or the machine dies.")]
-    Record(RecordArguments),
-    /// Show what was recorded as if it were seen now
-    #[command(after_help = "\
-Examples:
-  ctwatch replay outage.ctw                  the table, as it was recorded
-  ctwatch replay outage.ctw --speed 10x      ten times as fast
-  ctwatch replay outage.ctw --json           what 'watch --json' would have printed, at once
-  ctwatch replay outage.ctw --events --json  what 'events --json' would have printed
-
-It needs no privilege and no conntrack. A recording that is cut off or damaged is replayed as far as it is whole; what is
-missing is said on stderr.")]
-    Replay(ReplayArguments),
-    /// Hold the numbers against the kernel's and against each other
-    #[command(after_help = "\
-Examples:
-  ctwatch audit                              look for ten seconds, then print both sides of each identity
-  ctwatch audit --for 5m --json              for five minutes, as one JSON object
-  ctwatch audit --attach kprobe              the numbers of kprobes
-
-It ends with status 3 if an identity does not hold. Numbers that change while they are read count as equal as far
-as they can have been.")]
-    Audit(AuditArguments),
-    /// Say why the table fills and what helps; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch advise                             look for ten seconds, then advise
-  ctwatch advise --json --netns gateway      one JSON object, of a network namespace
-  ctwatch advise --check                     for monitoring: status 3 if there is advice
-  ctwatch advise --what-if tcp_timeout_close_wait=60
-                                             what would end now under that timeout")]
-    Advise(AdviseArguments),
-    /// Write down who should be kept out, for a firewall; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch blocklist --format plain           look for ten seconds, then list who fills the table while others are refused
-  ctwatch blocklist --format plain --output /run/ctwatch.list
-                                             replace a file at once; it stays what it was if the look fails
-  ctwatch blocklist --format plain --share 0 --min-entries 5000 --harm 0
-                                             whoever holds 5000 entries, whether that harms anybody or not
-  ctwatch blocklist --format csv --from outage.ctw --for 1m
-                                             who filled it in the last minute of a recording (see 'ctwatch record')
-
-Whoever would be listed and is spared, and why a list is empty, is said on stderr. A list may be empty, and that is no
-failure. A flood from addresses that are made up lists nobody: 'ctwatch advise' says what helps against it.")]
-    Blocklist(Box<BlocklistArguments>),
-    /// Examine everything about conntrack at once, in plain sentences; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch doctor                             look for two seconds, then tell what was found
-  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
-  ctwatch doctor --for 30s                   look for longer
-
-It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
-tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
-'ctwatch advise --check'.")]
-    Doctor(DoctorArguments),
-    /// Follow advice: show the plan, or carry out the one shown last
-    #[command(after_help = "\
-Examples:
-  ctwatch apply                              look, and show what would be changed; changes nothing
-  ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply shorten-udp-timeout --yes    follow this advice too
-  ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
-
-Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
-    Apply(ApplyArguments),
-    /// Say that all is well after apply --confirm-within; make changes outlast a restart
-    #[command(after_help = "\
-Examples:
-  ctwatch confirm                            keep the latest changes
-  ctwatch confirm --persist                  and write the files that make them again when the machine starts
-  ctwatch confirm --persist 3                the files for change set 3, also days later")]
-    Confirm(ConfirmArguments),
-    /// Undo changes: values and files are what they were before
-    #[command(after_help = "\
-Examples:
-  ctwatch rollback                           undo the latest changes, also after a crash
-  ctwatch rollback 3                         undo change set 3
-  ctwatch rollback --force                   also where somebody else has changed a value since")]
-    Rollback(RollbackArguments),
-    /// List what was changed, when, why, and what became of it
-    Changes(ChangesArguments),
-    /// Keep sources out before they cost an entry, for ten minutes unless told
-    #[command(after_help = "\
-Examples:
-  ctwatch block 10.0.1.66                    for ten minutes; its entries are ended too
-  ctwatch block 10.0.1.0/24 2001:db8:7::/64 --for 2h --why 'flood, ticket 4711'
-  ctwatch block 10.0.1.66 --for 1d           blocked already: it has its time anew
-  ctwatch block --file list                  whom a file lists, in one transaction
-
-All are blocked or none. It needs nft and loads nf_tables if it is not loaded; packets are dropped in the table
-'inet ctwatch', in front of conntrack. This machine's own addresses, its routers and resolvers, and whoever is connected to
-it over SSH are never blocked. Who is blocked is let in again in the end, whatever becomes of this program.")]
-    Block(BlockArguments),
-    /// Let a source hold so many entries and no more, for ten minutes unless told: milder than a block
-    #[command(after_help = "\
-Examples:
-  ctwatch cap 10.0.1.66 200                  an address: at most 200 entries
-  ctwatch cap 10.0.1.0/24 2000 --for 2h --why 'ticket 4711'
-                                             a network: at most 2000 of all its addresses together
-  ctwatch cap 2001:db8:7::/64 200            in IPv6 cap the /64: a host in it has all of its addresses
-  ctwatch cap 10.0.1.66 200 --for 1d         capped already: it has its time anew
-
-Only entries made since count; with --end-entries those it holds are ended, so that the cap holds from the start. What is
-beyond it is dropped behind conntrack, before its entry gets into the table: that keeps the table from filling up, but is no
-help once it is full, as the packet is refused there before the cap sees it: block then (ctwatch block). Only what
-comes in from the network is capped, not what this machine sends itself. Whom 'ctwatch block' never blocks is not capped either.
-'ctwatch blocks' lists caps, 'ctwatch unblock' lifts them, and each ends by itself. An address in a capped network is held
-against both caps. Another number than before begins to count anew. A high number costs time, as the kernel looks up
-what it has counted for each new entry.")]
-    Cap(CapArguments),
-    /// Let blocked sources in again, and lift caps
-    #[command(after_help = "\
-Examples:
-  ctwatch unblock 10.0.1.66
-  ctwatch unblock --all                      everybody; no rule of ctwatch blocks or caps any more")]
-    Unblock(UnblockArguments),
-    /// List who is blocked or capped, until when, why, and what it did; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch blocks
-  ctwatch blocks --json --netns gateway      one JSON object, of a network namespace")]
-    Blocks(BlocksArguments),
-    /// Undo a change set unless it is confirmed in time
-    #[command(hide = true)]
-    Watchdog(WatchdogArguments),
-}
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
@@ -412,6 +261,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What stands before a pipe, a redirection or the explanation of an example.
+    fn words(example: &str) -> impl Iterator<Item = &str> {
+        let command = example.trim().split("  ").next().unwrap();
+        command.split_whitespace().take_while(|word| !["|", ">"].contains(word))
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_takes() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter(|line| line.starts_with("  ctwatch ")).collect();
+            assert!(!examples.is_empty(), "{name} has no example");
+            for example in examples {
+                let words: Vec<&str> = words(example).collect();
+                assert_eq!(words.get(1), Some(&name), "{example}");
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{example}: {error}");
+                }
+            }
+        }
     }
 
     #[test]

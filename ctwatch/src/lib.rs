@@ -5,6 +5,7 @@
 //! ARCHITECTURE.md.
 
 pub mod advise;
+pub mod agent;
 pub mod blocklist;
 pub mod change;
 pub mod cli;

@@ -6,5 +6,6 @@ mod answers;
 mod blocking_page;
 #[cfg(test)]
 mod changes;
+mod check;
 #[cfg(test)]
 mod old_guide;

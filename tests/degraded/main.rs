@@ -10,6 +10,8 @@ mod advice_effects;
 #[cfg(test)]
 mod advise;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
 mod block;
@@ -26,6 +28,8 @@ mod blocklist_recorded;
 mod cap;
 #[cfg(test)]
 mod census;
+#[cfg(test)]
+mod checked;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]

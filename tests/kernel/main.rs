@@ -34,6 +34,8 @@ mod census;
 #[cfg(test)]
 mod changed;
 #[cfg(test)]
+mod checked;
+#[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
 mod doctor;

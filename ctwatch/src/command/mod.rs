@@ -1,6 +1,7 @@
 //! The subcommands, one a file, and what they share.
 
 pub mod advise;
+pub mod agent;
 pub mod apply;
 pub mod audit;
 pub mod block;
@@ -10,9 +11,11 @@ pub mod blocks;
 pub mod cap;
 mod carrying_out;
 pub mod changes;
+pub mod check;
 pub mod confirm;
 pub mod diagnosis;
 pub mod doctor;
+pub mod documents;
 mod effect_look;
 pub mod events;
 pub mod look;
