@@ -263,10 +263,18 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What stands before a pipe, a redirection or the explanation of an example.
-    fn words(example: &str) -> impl Iterator<Item = &str> {
+    /// What stands before a pipe, a redirection or the explanation of an example, as a shell takes it apart.
+    fn words(example: &str) -> Vec<String> {
         let command = example.trim().split("  ").next().unwrap();
-        command.split_whitespace().take_while(|word| !["|", ">"].contains(word))
+        let mut words = Vec::new();
+        for (position, part) in command.split('\'').enumerate() {
+            if position % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words.into_iter().take_while(|word| !["|", ">"].contains(&word.as_str())).collect()
     }
 
     #[test]
@@ -278,8 +286,8 @@ mod tests {
                 help.lines().filter(|line| line.starts_with("  ctwatch ")).collect();
             assert!(!examples.is_empty(), "{name} has no example");
             for example in examples {
-                let words: Vec<&str> = words(example).collect();
-                assert_eq!(words.get(1), Some(&name), "{example}");
+                let words = words(example);
+                assert_eq!(words[1], name, "{example}");
                 if let Err(error) = Cli::try_parse_from(&words) {
                     panic!("{example}: {error}");
                 }
