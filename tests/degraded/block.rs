@@ -327,7 +327,7 @@ fn what_somebody_has_changed_is_told_and_made_anew() {
     assert!(listed.contains("by somebody else than ctwatch"), "{listed}");
     lab.fine(&["unblock", "--all"]);
     lab.nft("add table inet ctwatch; add set inet ctwatch block4 { type mark; }");
-    let said = lab.fails(1, &["block", "fd00::1", "--now"]);
+    let said = lab.fails(1, &["block", "2001:db8::66", "--now"]);
     assert!(said.contains("set block4") && said.contains("somebody else"), "{said}");
     assert_eq!(lab.sources(), [""; 0]);
 }
