@@ -54,9 +54,15 @@ fn stops(abuser: &str, other: &str) {
     let duration = format!("{}s", BLOCK.as_secs());
     let state = state.path().join("state").display().to_string();
     let command = ["block", abuser, "--for", &duration, "--why", "it floods", "--json"];
-    let ended = start_attached(&gateway, &rung(), &command, &["--state-dir", &state])
-        .ended(wait::PATIENCE)
-        .unwrap();
+    // An emulated machine takes long to attach hooks.
+    let ended = start_attached(
+        &gateway,
+        &rung(),
+        &command,
+        &["--state-dir", &state, "--look-within", "1m"],
+    )
+    .ended(4 * wait::PATIENCE)
+    .unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let [line] = ended.lines.as_slice() else { panic!("{}", ended.stderr) };
     let block = &line.json["blocks"][0];

@@ -135,7 +135,7 @@ fn full_of(gateway: &Gateway, abusers: &[&str]) -> Full {
 }
 
 fn full(gateway: &Gateway, limit: u64) {
-    wait::until(wait::PATIENCE, "a full table", || {
+    wait::until(4 * wait::PATIENCE, "a full table", || {
         Ok((counters::entries(gateway.gateway())? >= limit).then_some(()))
     })
     .unwrap();

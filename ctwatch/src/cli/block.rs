@@ -6,7 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 
-use super::{LookArguments, ProtectedArguments, StateArguments, sources};
+use super::{LookArguments, ProtectedArguments, StateArguments, duration, sources};
 use crate::{blocklist::protected::unmapped, host::namespace::NamespaceTarget};
 
 /// A block is never for longer.
@@ -30,10 +30,12 @@ pub struct BlockArguments {
     /// Leave their entries in the table until they time out
     #[arg(long)]
     pub keep_entries: bool,
-    /// Block at once: do not look how others fare before and after; otherwise it is looked for a second before, and blocked
-    /// after 8 s at the latest
+    /// Block at once: do not look how others fare before and after
     #[arg(long)]
     pub now: bool,
+    /// The most that a block is put off to look for a second before it, the time to attach the hooks included
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = duration, conflicts_with = "now")]
+    pub look_within: Duration,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -66,7 +66,9 @@ pub async fn run(arguments: &BlockArguments) -> Result<(), CommandError> {
         // What cannot be done is told before anybody waits for a look.
         let listing = on_a_thread(&namespace, firewall::read).await?.map_err(firewall_error)?;
         plan::block(&listing, &wishes, &terms).map_err(ChangeError::from)?;
-        match EffectLook::begin(&arguments.look, sources, &mut interrupts).await? {
+        match EffectLook::begin(&arguments.look, sources, arguments.look_within, &mut interrupts)
+            .await?
+        {
             Begun::Looking(begun) => effect_look = Some(begun),
             Begun::Blind(why) => look::say(&format!("what it does will not be known: {why}")),
             Begun::Interrupted => {

@@ -24,9 +24,6 @@ use crate::{
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long is looked before, once the hooks are there.
 const BEFORE: Duration = Duration::from_secs(1);
-/// The most that a block is put off, the time to attach the hooks included: a second on a machine that is idle, more where it
-/// is busy or emulated.
-const PUT_OFF_MAX: Duration = Duration::from_secs(8);
 /// How long is looked after.
 const AFTER: Duration = Duration::from_secs(3);
 
@@ -58,9 +55,10 @@ impl EffectLook {
     pub(super) async fn begin(
         arguments: &LookArguments,
         sources: BTreeSet<IpNet>,
+        within: Duration,
         interrupts: &mut Interrupts,
     ) -> Result<Begun, CommandError> {
-        let put_off = Instant::now() + PUT_OFF_MAX;
+        let put_off = Instant::now() + within;
         let limits = Limits {
             listed_sources: usize::MAX,
             sort_by: SortBy::Entries,
