@@ -70,7 +70,9 @@ fn stops(abuser: &str, other: &str) {
     let refused = |side: &str| block[side]["refused_of_others_per_s"].as_f64();
     assert!(refused("before").is_some_and(|rate| rate > 0.0), "{block}");
     assert_eq!(refused("after"), Some(0.0), "{block}");
-    assert_eq!(block["after"]["entries_of_sources"], 0, "{block}");
+    // A look that began in the middle of a flood may be off by what came or went as it read the table; the kernel is not.
+    assert!(number(block, "after.entries_of_sources") < 10, "{block}");
+    assert_eq!(counters::listed(gateway.gateway(), ip(abuser)).unwrap(), 0, "{block}");
     assert!(number(block, "ended_entries") > 1000, "{block}");
     assert!(number(block, "dropped_packets") > 0, "{block}");
     assert_eq!(
