@@ -29,7 +29,7 @@ fn blocks_and_caps_are_taken_by_nft_and_conntrack() {
     let rules = ruleset(&gateway);
     assert!(
         rules.contains("10.9.0.66 counter packets 0 bytes 0 timeout 1h")
-            && rules.contains("2001:db8::/64 counter packets 0 bytes 0 timeout 1h"),
+            && rules.contains("2001:db8:: counter packets 0 bytes 0 timeout 1h"),
         "{rules}"
     );
     assert!(rules.contains("priority raw - 10"), "{rules}");
