@@ -3,6 +3,8 @@
 mod advice;
 mod change;
 mod doctor;
+#[cfg(feature = "screen")]
+mod top;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +17,8 @@ pub use self::change::{
     WatchdogArguments,
 };
 pub use self::doctor::DoctorArguments;
+#[cfg(feature = "screen")]
+pub use self::top::TopArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,
@@ -51,6 +55,10 @@ Examples:
   ctwatch watch --netns gateway              the table of a network namespace
   ctwatch watch --netns all                  the tables of all of them")]
     Watch(WatchArguments),
+    /// The same on a screen, with keys: sort, filter, look into a source, advice
+    #[cfg(feature = "screen")]
+    #[command(after_help = top::HELP)]
+    Top(TopArguments),
     /// Follow what happens to single packets: refusals
     #[command(after_help = "\
 Examples:

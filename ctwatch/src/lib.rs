@@ -18,4 +18,6 @@ pub mod model;
 pub mod output;
 pub mod privilege;
 pub mod probe;
+#[cfg(feature = "screen")]
+pub mod screen;
 pub mod session;

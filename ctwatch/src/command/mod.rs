@@ -13,6 +13,8 @@ pub mod look;
 mod persisting;
 pub mod rollback;
 mod timed_look;
+#[cfg(feature = "screen")]
+pub mod top;
 mod undoing;
 pub mod watch;
 pub mod watchdog;

@@ -18,6 +18,7 @@ pub mod modules;
 pub mod namespace;
 pub mod namespace_list;
 pub mod nft_rules;
+pub mod own_memory;
 pub mod persistence;
 pub mod programs;
 pub mod rule_use;
