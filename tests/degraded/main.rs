@@ -32,4 +32,6 @@ mod observed;
 #[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod without_ctnetlink;

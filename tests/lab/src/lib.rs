@@ -35,6 +35,7 @@ pub mod retransmission;
 pub mod service;
 pub mod skip;
 pub mod table;
+pub mod terminal;
 pub mod wait;
 
 pub use ctwatch::Ctwatch;
@@ -43,3 +44,4 @@ pub use gateway::{Gateway, GatewayPlan, Names};
 pub use generator::{Flood, Sent};
 pub use namespace::Namespace;
 pub use skip::skip;
+pub use terminal::Terminal;

@@ -1,6 +1,6 @@
 //! What happened to single packets, the latest first.
 
-use super::page::PageLine;
+use super::page::{PageLine, sentence};
 use crate::{
     model::event::Event,
     output::text,
@@ -10,19 +10,17 @@ use crate::{
     },
 };
 
+/// What happened stands behind the time.
+const INDENT: usize = 15;
+
 /// Events of the namespace that is shown, and of the sources that are.
-pub(super) fn page(state: &State) -> Vec<PageLine> {
+pub(super) fn page(state: &State, width: usize) -> Vec<PageLine> {
     let filter = &state.arrangement.filter;
     let is_shown = |event: &&Event| {
         state.netns == Some(event.netns) && (filter.is_empty() || filter.matches(&event.source))
     };
-    let mut page: Vec<PageLine> = state
-        .events
-        .iter()
-        .rev()
-        .filter(is_shown)
-        .map(|event| PageLine::plain(line(event)))
-        .collect();
+    let mut page: Vec<PageLine> =
+        state.events.iter().rev().filter(is_shown).flat_map(|event| lines(event, width)).collect();
     if state.motion == Motion::Paused && !state.events_waiting.is_empty() {
         let waiting = format!("{} more since it was paused", state.events_waiting.len());
         page.insert(0, PageLine::new(Role::Warning, waiting));
@@ -33,11 +31,12 @@ pub(super) fn page(state: &State) -> Vec<PageLine> {
     page
 }
 
-/// An event on one line, without the day.
-pub(super) fn line(event: &Event) -> String {
+/// An event without the day, on as many lines as it needs behind its time.
+pub(super) fn lines(event: &Event, width: usize) -> Vec<PageLine> {
     let line = text::event(event);
-    let line = line.trim_end();
-    line.split_once('T').map_or(line, |(_, from_hour)| from_hour).to_owned()
+    let line = line.split_once('T').map_or(line.as_str(), |(_, from_hour)| from_hour);
+    let (time, what) = line.split_once("  ").unwrap_or((line, ""));
+    sentence(width, Role::Plain, time, INDENT, what)
 }
 
 fn nothing(state: &State) -> &'static str {

@@ -63,7 +63,7 @@ pub fn page(state: &State) -> Option<Vec<PageLine>> {
     match (state.tab, &state.source) {
         (Tab::Sources, Some(source)) => Some(source::page(state, source, width)),
         (Tab::Sources | Tab::Namespaces, _) => None,
-        (Tab::Events, _) => Some(events::page(state)),
+        (Tab::Events, _) => Some(events::page(state, width)),
         (Tab::Advice, _) => Some(advice::page(state, width)),
         (Tab::Blocks, _) => Some(blocks::page(state, width)),
         (Tab::Health, _) => Some(health::page(state, width)),

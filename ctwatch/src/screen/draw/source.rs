@@ -58,7 +58,7 @@ pub(super) fn page(state: &State, source: &SourceView, width: usize) -> Vec<Page
         .rev()
         .filter(|event| Some(event.netns) == state.netns && is_its(&event.source));
     let before = page.len();
-    page.extend(of_it.take(LISTED).map(|event| PageLine::plain(events::line(event))));
+    page.extend(of_it.take(LISTED).flat_map(|event| events::lines(event, width)));
     if page.len() == before {
         page.push(PageLine::plain("none"));
     }

@@ -5,10 +5,13 @@ use ratatui::layout::Rect;
 use super::Canvas;
 use crate::screen::{
     columns::{COLUMNS, Column, fitting},
-    rows::Row,
+    rows::{RollUp, Row},
     state::State,
     style::Role,
 };
+
+/// The column that tells protocols, or how many sources are added up.
+const OF: usize = 1;
 
 /// Draws the visible rows; the others are not looked at.
 pub(super) fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
@@ -28,11 +31,11 @@ pub(super) fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let (shown, first_width) = fitting(area.width, name_width, sorted_by);
     let mark = canvas.looks.sort_mark(state.arrangement.order);
     let heading = line(&shown, first_width, |number, column| {
-        if number == sorted_by {
-            format!("{}{mark}", column.title)
-        } else {
-            column.title.to_owned()
-        }
+        let title = match (number, state.arrangement.roll_up) {
+            (OF, RollUp::Address | RollUp::Network | RollUp::Site) => "OF",
+            _ => column.title,
+        };
+        if number == sorted_by { format!("{title}{mark}") } else { title.to_owned() }
     });
     canvas.bar(area, 0, Role::Bar, &heading);
     for (number, row) in (1..).zip(&visible) {

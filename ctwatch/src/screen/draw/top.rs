@@ -23,28 +23,25 @@ const CRITICAL: f64 = 0.9;
 /// Seconds without an interval, beyond the time that one takes, after which that is said.
 const SILENT_S: f64 = 2.0;
 
-/// Which namespace, when, how it is looked at, and how the sources are shown.
+/// Which namespace and when; what is unusual about what is shown; and how it is looked at, if there is room.
 pub(super) fn heading(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     let mut words = vec![(Role::Heading, "ctwatch".to_owned())];
-    match state.snapshot() {
+    let snapshot = state.snapshot();
+    match snapshot {
         Some(snapshot) => {
             let name = snapshot.netns_name.as_deref().unwrap_or("?");
             let time = time(snapshot.wall_ns);
             let clock = time.get(11..19).unwrap_or_default();
-            let mode = snapshot.mode.alloc.name();
-            words.push((Role::Plain, format!(" {name} {clock}Z {mode}")));
-            if !snapshot.mode.degraded.is_empty() {
-                words.push((Role::Warning, " degraded".to_owned()));
-            }
+            words.push((Role::Plain, format!(" {name} {clock}Z")));
         }
         None => words.push((Role::Plain, " waiting for the first numbers".to_owned())),
     }
-    words.push((Role::Plain, format!(" {:?}", state.interval)));
+    if state.motion == Motion::Paused {
+        words.push((Role::Plain, " ".to_owned()));
+        words.push((Role::Bar, "PAUSED".to_owned()));
+    }
     if f64::from(state.silent_s) > state.interval.as_secs_f64() + SILENT_S {
         words.push((Role::Critical, format!(" no numbers for {} s", state.silent_s)));
-    }
-    if state.motion == Motion::Paused {
-        words.push((Role::Bar, " PAUSED ".to_owned()));
     }
     if let Some(source) = state.source.as_ref().filter(|_| state.tab == Tab::Sources) {
         words.push((Role::Heading, format!(" {}", source.name())));
@@ -55,6 +52,13 @@ pub(super) fn heading(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
     if state.arrangement.roll_up != RollUp::None {
         words.push((Role::Warning, format!(" {}", state.arrangement.roll_up.name())));
     }
+    if let Some(snapshot) = snapshot {
+        words.push((Role::Plain, format!(" {}", snapshot.mode.alloc.name())));
+        if !snapshot.mode.degraded.is_empty() {
+            words.push((Role::Warning, " degraded".to_owned()));
+        }
+    }
+    words.push((Role::Plain, format!(" {:?}", state.interval)));
     canvas.line(area, 0, &words);
 }
 
