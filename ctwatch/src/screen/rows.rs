@@ -289,14 +289,13 @@ mod tests {
     #[test]
     fn every_column_sorts_both_ways() {
         let snapshot = snapshot(&[("10.0.1.2", 17, 50), ("10.0.1.1", 6, 70), ("10.0.1.3", 1, 60)]);
-        for sorted_by in 0..COLUMNS.len() {
+        for (sorted_by, column) in COLUMNS.iter().enumerate() {
             let mut arrangement = Arrangement { sorted_by, ..Arrangement::default() };
             for order in [Order::Ascending, Order::Descending] {
                 arrangement.order = order;
                 let rows = Rows::of(&snapshot, &arrangement);
-                let keys: Vec<u128> = (0..3)
-                    .map(|at| (COLUMNS[sorted_by].sort_by)(&rows.at(&snapshot, at).unwrap()))
-                    .collect();
+                let keys: Vec<u128> =
+                    (0..3).map(|at| (column.sort_by)(&rows.at(&snapshot, at).unwrap())).collect();
                 match order {
                     Order::Ascending => assert!(keys.is_sorted(), "{sorted_by}"),
                     Order::Descending => assert!(keys.iter().rev().is_sorted(), "{sorted_by}"),

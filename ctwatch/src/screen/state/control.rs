@@ -120,7 +120,7 @@ impl State {
 
     fn into(&mut self) {
         match (&self.overlay, self.tab) {
-            (Overlay::None, Tab::Sources) if self.source.is_none() => self.into_source(),
+            (Overlay::None, Tab::Sources) if self.source.is_none() => self.open_source(),
             (Overlay::None, Tab::Namespaces) => {
                 if let Some(watched) = self.watched.get(self.namespaces.at) {
                     let netns = watched.shown.netns;
@@ -133,7 +133,7 @@ impl State {
     }
 
     /// Opens an address, or what is inside a prefix that was added up.
-    fn into_source(&mut self) {
+    fn open_source(&mut self) {
         let Some(snapshot) = self.snapshot().cloned() else { return };
         let Some(network) = self.rows.at(&snapshot, self.sources.at).and_then(|row| row.network())
         else {
