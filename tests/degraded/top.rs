@@ -116,7 +116,8 @@ fn the_screen_shows_the_sources_and_does_what_keys_say() {
     top.shows("4", "CAUSE: ");
     top.shows("3", gateway.gateway().name());
     top.shows("?", "KEYS");
-    top.shows("\x1bp", "PAUSED");
+    top.shows("\x1b", "NAMESPACE");
+    top.shows("p", "PAUSED");
     top.shows("p+", " 500ms");
     top.terminal.press("q").unwrap();
     top.ended(0);

@@ -45,7 +45,7 @@ pub enum Action {
     Slower,
     /// Less time between two updates.
     Faster,
-    /// Look anew for advice, or walk the table anew.
+    /// Look anew for advice.
     Again,
 }
 
@@ -86,7 +86,7 @@ pub const KEYS: &[Binding] = &[
     binding(&[C('p'), C(' ')], "p Space", "pause, and go on", Action::Pause),
     binding(&[C('+')], "+", "more time between updates", Action::Slower),
     binding(&[C('-')], "-", "less time between updates", Action::Faster),
-    binding(&[C('r')], "r", "advice, or the walk for a source, anew", Action::Again),
+    binding(&[C('r')], "r", "look for advice anew", Action::Again),
     binding(&[Control('l')], "Ctrl-L", "draw the screen anew", Action::Repaint),
     binding(&[Control('z')], "Ctrl-Z", "suspend; 'fg' comes back", Action::Suspend),
 ];

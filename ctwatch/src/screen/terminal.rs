@@ -305,8 +305,13 @@ fn input(event: &Event) -> Option<Input> {
 }
 
 fn key(pressed: KeyEvent) -> Option<Key> {
+    if pressed.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
     let is_control = pressed.modifiers.contains(KeyModifiers::CONTROL);
     Some(match pressed.code {
+        // What some terminals send for backspace.
+        KeyCode::Char('h') if is_control => Key::Backspace,
         KeyCode::Char(character) if is_control => Key::Control(character.to_ascii_lowercase()),
         KeyCode::Char(character) => Key::Character(character),
         KeyCode::Up => Key::Up,
@@ -359,6 +364,8 @@ mod tests {
         let pressed = |code, modifiers| key(KeyEvent::new(code, modifiers));
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Control('c')));
         assert_eq!(pressed(KeyCode::Char('R'), KeyModifiers::SHIFT), Some(Key::Character('R')));
+        assert_eq!(pressed(KeyCode::Char('h'), KeyModifiers::CONTROL), Some(Key::Backspace));
+        assert_eq!(pressed(KeyCode::Char('p'), KeyModifiers::ALT), None);
         assert_eq!(pressed(KeyCode::F(5), KeyModifiers::NONE), None);
     }
 }

@@ -39,7 +39,7 @@ fn end_of(text: &str, width: usize) -> &str {
 fn keys(state: &State) -> &'static str {
     match (&state.overlay, state.tab) {
         (Overlay::Help, _) => "Esc back  jk scroll  q quit",
-        (_, Tab::Sources) if state.source.is_some() => "Esc back  jk scroll  r walk anew  q quit",
+        (_, Tab::Sources) if state.source.is_some() => "Esc back  jk scroll  q quit",
         (_, Tab::Sources) if state.arrangement.roll_up != RollUp::None => {
             "? help  q quit  Enter look inside  x roll up  s sort  f filter"
         }
