@@ -6,13 +6,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use ctwatch_lab::terminal::Colour;
-use ctwatch_lab::{FlowPlan, Gateway, Terminal, skip, wait};
+use ctwatch_lab::{FlowPlan, Gateway, Terminal, wait};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::observed::{ctwatch, gateway, ip, without_hooks};
 
 const FLOWS: u64 = 30;
-/// Set where this program is to play a role, see [`the_screen_panics`].
+/// This test starts itself on a terminal, with this set: there it takes the terminal over, and panics.
+const THIS: &str = "top::after_a_panic_the_terminal_is_as_it_was_and_shows_why";
 const ROLE: &str = "CTWATCH_TEST_PANICS";
 
 /// `ctwatch top` on a terminal of its own.
@@ -244,22 +245,16 @@ fn where_there_is_no_screen_it_says_what_to_use() {
     assert!(said.contains("'tpc' is no address"), "{said}");
 }
 
-/// The role: this program takes the terminal over, and panics. Without that it does nothing.
-#[test]
-fn the_screen_panics() {
-    if std::env::var_os(ROLE).is_none() {
-        return skip("it is run by another test, which looks at its terminal");
-    }
-    let _terminal = ctwatch::screen::terminal::Terminal::open().unwrap();
-    panic!("on purpose");
-}
-
 #[test]
 fn after_a_panic_the_terminal_is_as_it_was_and_shows_why() {
+    if std::env::var_os(ROLE).is_some() {
+        let _terminal = ctwatch::screen::terminal::Terminal::open().unwrap();
+        panic!("on purpose");
+    }
     let mut terminal = Terminal::open(80, 24).unwrap();
     let before = terminal.modes().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "top::the_screen_panics", "--nocapture"]).env(ROLE, "1");
+    command.args(["--exact", THIS, "--nocapture"]).env(ROLE, "1");
     // Or the message is above what is visible.
     command.env("RUST_BACKTRACE", "0");
     let mut child = terminal.start(&mut command).unwrap();
