@@ -107,7 +107,7 @@ fn the_screen_shows_the_sources_and_does_what_keys_say() {
     assert!(!filtered.contains("fd00:10::5") && filtered.contains("10.0.1.3"), "{filtered}");
     top.terminal.resize(80, 50).unwrap();
     top.shows("\r", "residency");
-    top.shows("", "udp UNREPLIED");
+    top.shows("", "udp unreplied");
     // Each of its flows went to the same place.
     top.shows("", &format!("{FLOWS:>9} > "));
     top.terminal.resize(80, 24).unwrap();
