@@ -101,7 +101,7 @@ impl Terminal {
     /// If it is none, or does not let itself be taken over.
     pub fn open() -> io::Result<Self> {
         install_panic_hook();
-        let (columns, lines) = modes::size()?;
+        let (columns, lines) = size()?;
         enter()?;
         let (frames, to_write) = blocking::sync_channel::<Vec<u8>>(1);
         let (report, written) = mpsc::channel(2);
@@ -252,6 +252,16 @@ impl Drop for Terminal {
     }
 }
 
+/// The size of the terminal that is written to, which need not be the controlling one; a serial line does not know its
+/// own, and is taken for the smallest usual one.
+fn size() -> io::Result<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout())?;
+    Ok(match (size.ws_col, size.ws_row) {
+        (0, _) | (_, 0) => (80, 24),
+        known => known,
+    })
+}
+
 fn closed() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
@@ -296,7 +306,7 @@ fn install_panic_hook() {
 
 fn input(event: &Event) -> Option<Input> {
     match event {
-        Event::Resize(columns, lines) => Some(Input::Resize(*columns, *lines)),
+        Event::Resize(..) => size().ok().map(|(columns, lines)| Input::Resize(columns, lines)),
         Event::Key(pressed) if pressed.kind != KeyEventKind::Release => {
             key(*pressed).map(Input::Key)
         }
