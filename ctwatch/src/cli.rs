@@ -1,22 +1,40 @@
 //! The command line, and nothing else.
 
 mod advice;
+pub mod agent;
+mod block;
+mod blocklist;
+mod cap;
 mod change;
+mod check;
+mod command;
 mod doctor;
+mod documents;
+mod protected;
+mod recording;
 #[cfg(feature = "screen")]
 mod top;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::advice::{AdviseArguments, BoundsArguments};
+pub use self::agent::AgentArguments;
+pub use self::block::{BlockArguments, BlocksArguments, UnblockArguments};
+pub use self::blocklist::BlocklistArguments;
+pub use self::cap::CapArguments;
 pub use self::change::{
     ApplyArguments, ChangesArguments, ConfirmArguments, RollbackArguments, StateArguments,
     WatchdogArguments,
 };
+pub use self::check::CheckArguments;
+pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
+pub use self::documents::{CompletionsArguments, ManArguments};
+pub use self::protected::ProtectedArguments;
+pub use self::recording::{RecordArguments, ReplayArguments};
 #[cfg(feature = "screen")]
 pub use self::top::TopArguments;
 use crate::{
@@ -41,92 +59,6 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status: 0 fine, 1 the operation failed, 2 wrong arguments,
 3 something is wrong (audit, advise --check), 77 cannot run here (the reason is on stderr).";
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Show who holds, opens and is refused entries, once an interval
-    #[command(after_help = "\
-Examples:
-  ctwatch watch                              live table of the twenty sources that hold most
-  ctwatch watch --sort new                   who opens most, right now
-  ctwatch watch --source 10.0.1.2 --json     one source, and in 'census' where its connections go
-  ctwatch watch --json --once                one JSON object, for scripts
-  ctwatch watch --netns gateway              the table of a network namespace
-  ctwatch watch --netns all                  the tables of all of them")]
-    Watch(WatchArguments),
-    /// The same on a screen, with keys: sort, filter, look into a source, advice
-    #[cfg(feature = "screen")]
-    #[command(after_help = top::HELP)]
-    Top(TopArguments),
-    /// Follow what happens to single packets: refusals
-    #[command(after_help = "\
-Examples:
-  ctwatch events                             follow refusals
-  ctwatch events --json --duration 10s       ten seconds of them, as JSON lines
-
-A source is told of at most ten times a second; each line says how many more there were since its last one.")]
-    Events(EventsArguments),
-    /// Hold the numbers against the kernel's and against each other
-    #[command(after_help = "\
-Examples:
-  ctwatch audit                              look for ten seconds, then print both sides of each identity
-  ctwatch audit --for 5m --json              for five minutes, as one JSON object
-  ctwatch audit --attach kprobe              the numbers of kprobes
-
-It ends with status 3 if an identity does not hold. Numbers that change while they are read count as equal as far
-as they can have been.")]
-    Audit(AuditArguments),
-    /// Say why the table fills and what helps; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch advise                             look for ten seconds, then advise
-  ctwatch advise --json --netns gateway      one JSON object, of a network namespace
-  ctwatch advise --check                     for monitoring: status 3 if there is advice
-  ctwatch advise --what-if tcp_timeout_close_wait=60
-                                             what would end now under that timeout")]
-    Advise(AdviseArguments),
-    /// Examine everything about conntrack at once, in plain sentences; changes nothing
-    #[command(after_help = "\
-Examples:
-  ctwatch doctor                             look for two seconds, then tell what was found
-  ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
-  ctwatch doctor --for 30s                   look for longer
-
-It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
-tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
-'ctwatch advise --check'.")]
-    Doctor(DoctorArguments),
-    /// Follow advice: show the plan, or carry out the one shown last
-    #[command(after_help = "\
-Examples:
-  ctwatch apply                              look, and show what would be changed; changes nothing
-  ctwatch apply --yes                        carry that out: limit and buckets only, if nothing has changed since
-  ctwatch apply shorten-udp-timeout --yes    follow this advice too
-  ctwatch apply --yes --confirm-within 5m    undo it unless 'ctwatch confirm' comes within five minutes
-
-Each value is in a journal before it is changed, is read back, and is undone if a later one fails.")]
-    Apply(ApplyArguments),
-    /// Say that all is well after apply --confirm-within; make changes outlast a restart
-    #[command(after_help = "\
-Examples:
-  ctwatch confirm                            keep the latest changes
-  ctwatch confirm --persist                  and write the files that make them again when the machine starts
-  ctwatch confirm --persist 3                the files for change set 3, also days later")]
-    Confirm(ConfirmArguments),
-    /// Undo changes: values and files are what they were before
-    #[command(after_help = "\
-Examples:
-  ctwatch rollback                           undo the latest changes, also after a crash
-  ctwatch rollback 3                         undo change set 3
-  ctwatch rollback --force                   also where somebody else has changed a value since")]
-    Rollback(RollbackArguments),
-    /// List what was changed, when, why, and what became of it
-    Changes(ChangesArguments),
-    /// Undo a change set unless it is confirmed in time
-    #[command(hide = true)]
-    Watchdog(WatchdogArguments),
-}
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
@@ -333,6 +265,38 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What stands before a pipe, a redirection or the explanation of an example, as a shell takes it apart.
+    fn words(example: &str) -> Vec<String> {
+        let command = example.trim().split("  ").next().unwrap();
+        let mut words = Vec::new();
+        for (position, part) in command.split('\'').enumerate() {
+            if position % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words.into_iter().take_while(|word| !["|", ">"].contains(&word.as_str())).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_takes() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter(|line| line.starts_with("  ctwatch ")).collect();
+            assert!(!examples.is_empty(), "{name} has no example");
+            for example in examples {
+                let words = words(example);
+                assert_eq!(words[1], name, "{example}");
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{example}: {error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ARCHITECTURE.md.
 
 pub mod advise;
+pub mod agent;
 pub mod blocklist;
 pub mod change;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod model;
 pub mod output;
 pub mod privilege;
 pub mod probe;
+pub mod recording;
 #[cfg(feature = "screen")]
 pub mod screen;
 pub mod session;

@@ -113,7 +113,13 @@ fn only_change_writes_to_the_system() {
         .into_iter()
         .filter(|(path, _)| !path.starts_with(workspace().join("ctwatch/src/change")))
         .collect();
-    none(&lines_with(&outside, &writes), "looking changes nothing");
+    // A file that the user names is the output of a command: a recording, or what takes the place of a list.
+    let writes_output =
+        ["recording/writer.rs", "recording/writer/tests.rs", "command/replaced_file.rs"]
+            .map(|file| workspace().join("ctwatch/src").join(file));
+    let looking: Vec<_> =
+        outside.iter().filter(|(path, _)| !writes_output.contains(path)).cloned().collect();
+    none(&lines_with(&looking, &writes), "looking changes nothing");
     // No file of the kernel's shows firewall rules: this one runs the programs that list them, each named there.
     let lists_rules = workspace().join("ctwatch/src/host/programs.rs");
     let others: Vec<_> = outside.into_iter().filter(|(path, _)| *path != lists_rules).collect();
@@ -125,6 +131,7 @@ fn only_change_ends_entries() {
     let others: Vec<_> = sources("ctwatch/src")
         .into_iter()
         .filter(|(path, _)| !path.ends_with("conntrack/one_entry.rs"))
+        .filter(|(path, _)| !path.ends_with("conntrack/from_source.rs"))
         .filter(|(path, _)| !path.starts_with(workspace().join("ctwatch/src/change")))
         .collect();
     none(&lines_with(&others, &["Wanted::Ended"]), "looking ends no entry");

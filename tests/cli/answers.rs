@@ -94,6 +94,32 @@ fn a_doctor_examines_one_namespace() {
 }
 
 #[test]
+fn a_recording_is_a_file_of_its_own() {
+    let here = env!("CARGO_MANIFEST_DIR");
+    assert_usage_error(&["record"], "FILE");
+    assert_usage_error(&["record", &format!("{here}/Cargo.toml")], "is no recording of ctwatch");
+    let this = format!("{here}/Cargo.toml");
+    assert_usage_error(&["record", &this, "--overwrite"], "is no recording of ctwatch");
+    assert_usage_error(&["record", here], "is no recording of ctwatch");
+    assert_usage_error(&["record", "r", "--max-bytes", "1000"], "64M");
+    assert_usage_error(&["record", "r", "--files", "0"], "--files");
+    assert_usage_error(&["record", "r", "--top", "100001"], "100000");
+    assert_usage_error(&["record", "r", "--netns", "no-such-namespace"], "no-such-namespace");
+    assert!(!std::path::Path::new("r").exists());
+}
+
+#[test]
+fn only_a_recording_is_replayed() {
+    let here = env!("CARGO_MANIFEST_DIR");
+    assert_usage_error(&["replay", "/no/such/recording"], "/no/such/recording");
+    assert_usage_error(&["replay", &format!("{here}/Cargo.toml")], "not a recording of ctwatch");
+    assert_usage_error(&["replay", here], "directory");
+    for speed in ["0x", "10", "fast"] {
+        assert_usage_error(&["replay", "recording", "--speed", speed], "10x or max");
+    }
+}
+
+#[test]
 fn numbers_are_bounded() {
     assert_usage_error(&["watch", "--max-sources", "0"], "--max-sources");
     assert_usage_error(&["watch", "--top", "many"], "--top");

@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod blocking_page;
+#[cfg(test)]
 mod changes;
+mod check;
 #[cfg(test)]
 mod old_guide;

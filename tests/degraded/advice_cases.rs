@@ -22,7 +22,7 @@ use ctwatch::model::snapshot::{CensusNow, KernelStatistics, Snapshot, SourceNumb
 use ctwatch::model::source;
 use ctwatch_lab::{Gateway, skip};
 
-use crate::observed::ip;
+use crate::observed::{ctwatch, ip};
 
 /// What the rules that give commands of nft say of a case; further rules have tests of their own.
 pub(crate) fn advice(case: &Case, cause: Cause) -> Vec<Advice> {
@@ -51,9 +51,15 @@ pub(crate) fn advice(case: &Case, cause: Cause) -> Vec<Advice> {
 /// Runs every command as a person would. A kernel without a feature that one needs is said as a skip.
 #[track_caller]
 pub(crate) fn run(gateway: &Gateway, advice: &[Advice]) {
+    let state = tempfile::tempdir().unwrap();
+    let program = ctwatch();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
     for command in [advice, advice].concat().iter().flat_map(|advice| &advice.commands) {
         let output = Command::new("ip")
             .args(["netns", "exec", gateway.gateway().name(), "sh", "-c", command])
+            .env("PATH", &path)
+            .env("CTWATCH_STATE_DIR", state.path().join("state"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -28,12 +28,13 @@ fn blocks_and_caps_are_taken_by_nft_and_conntrack() {
     run(&gateway, &advice);
     let rules = ruleset(&gateway);
     assert!(
-        rules.contains("10.9.0.66 timeout 1h") && rules.contains("2001:db8::/64 timeout 1h"),
+        rules.contains("10.9.0.66 counter packets 0 bytes 0 timeout 1h")
+            && rules.contains("2001:db8::/64 counter packets 0 bytes 0 timeout 1h"),
         "{rules}"
     );
     assert!(rules.contains("priority raw - 10"), "{rules}");
     // Given twice, they are there once.
-    assert_eq!(rules.matches("ip saddr @blocked4").count(), 1, "{rules}");
+    assert_eq!(rules.matches("ip saddr @block4 ").count(), 1, "{rules}");
 }
 
 #[test]
@@ -75,7 +76,8 @@ fn protection_of_destinations_is_taken_by_nft() {
 #[test]
 fn protection_against_acks_is_taken_by_nft() {
     let Some(gateway) = gateway() else { return };
-    let state = StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 60_000 };
+    let state =
+        StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED".into(), entries: 60_000 };
     let census =
         Census { entries: 60_000, unreplied: 60_000, states: vec![state], ..Census::default() };
     let flood = flood("198.51.100.1", Some(443), 6);

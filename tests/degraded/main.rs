@@ -10,9 +10,26 @@ mod advice_effects;
 #[cfg(test)]
 mod advise;
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod all_namespaces;
 #[cfg(test)]
+mod block;
+#[cfg(test)]
+mod blocklist;
+#[cfg(test)]
+mod blocklist_formats;
+#[cfg(test)]
+mod blocklist_programs;
+#[cfg(test)]
+mod blocklist_recorded;
+#[cfg(test)]
+#[path = "../kernel/cap.rs"]
+mod cap;
+#[cfg(test)]
 mod census;
+#[cfg(test)]
+mod checked;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
@@ -30,7 +47,12 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod refused_to_run;
+#[cfg(test)]
+#[path = "../kernel/source_entries.rs"]
+mod source_entries;
 #[cfg(test)]
 mod top;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The commands that block a source do it: run as they are on the gateway, no packet of the abuser asks for an entry any
+//! The command that blocks a source does it: run as they are on the gateway, no packet of the abuser asks for an entry any
 //! more, and the others get theirs again.
 
 use std::num::NonZeroU64;
@@ -9,8 +9,8 @@ use ctwatch_lab::{Flood, FlowPlan, Gateway, counters, wait};
 use serde_json::Value;
 
 use crate::observed::{
-    assert_consistent, gateway, ip, line_after_now, number, of_source, rung, start_attached, stop,
-    watch,
+    assert_consistent, ctwatch, gateway, ip, line_after_now, number, of_source, rung,
+    start_attached, stop, watch,
 };
 
 const LIMIT: u64 = 2000;
@@ -96,8 +96,10 @@ fn advise(gateway: &Gateway) -> Value {
 /// Runs a line of the advice as an administrator would.
 #[track_caller]
 fn run(gateway: &Gateway, command: &str) {
+    let path = std::env::var("PATH").unwrap();
     let output = Command::new("ip")
         .args(["netns", "exec", gateway.gateway().name(), "sh", "-c", command])
+        .env("PATH", format!("{}:{path}", ctwatch().parent().unwrap().display()))
         .output()
         .unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));

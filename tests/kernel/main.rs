@@ -20,11 +20,21 @@ mod audited;
 #[cfg(test)]
 mod baseline;
 #[cfg(test)]
+mod block;
+#[cfg(test)]
+mod blocklist;
+#[cfg(test)]
+mod blocklist_nft;
+#[cfg(test)]
+mod cap;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod census;
 #[cfg(test)]
 mod changed;
+#[cfg(test)]
+mod checked;
 #[cfg(test)]
 mod degraded_refusals;
 #[cfg(test)]
@@ -72,9 +82,13 @@ mod reboot_files;
 #[cfg(test)]
 mod reclaim;
 #[cfg(test)]
+mod recording;
+#[cfg(test)]
 mod renamed;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod source_entries;
 #[cfg(test)]
 mod spoofed_flood;
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! A stock gateway: nobody has loaded nf_conntrack_netlink, and looking must not load it. Entries from before the start
 //! are then listed through /proc.
 
+use std::error::Error as _;
 use std::fs;
 use std::process::Command;
 
+use ctwatch::change::source_entries::{EndError, end_entries};
 use ctwatch_lab::{FlowPlan, wait};
 
 use crate::observed::{ctwatch, gateway, ip, number, of_source, rows};
@@ -27,6 +29,18 @@ fn without_ctnetlink_the_baseline_comes_from_proc_and_no_module_is_loaded() {
     assert_eq!(rows(line).count(), 3, "{line}");
     assert_eq!(number(line, "drift_entries"), 0, "{line}");
     assert!(!is_loaded(), "looking has loaded {MODULE}");
+}
+
+#[test]
+fn without_ctnetlink_no_entry_is_ended_and_no_module_loaded() {
+    let Some(gateway) = gateway() else { return };
+    let _unloaded = Unloaded::now();
+    FlowPlan::udp(ip("10.0.1.2"), 7).send(gateway.client()).unwrap();
+    let namespace = crate::idle_entries::namespace(&gateway);
+    let refused = end_entries(&namespace, &["10.0.1.2/32".parse().unwrap()]).unwrap_err();
+    assert!(matches!(refused, EndError::List(_)), "{refused}");
+    assert!(refused.source().unwrap().to_string().contains("'modprobe nf_conntrack_netlink'"));
+    assert!(!is_loaded(), "ending has loaded {MODULE}");
 }
 
 /// The module is out for as long as this lives.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what watching a gateway costs, in instructions of a virtual machine; the measuring itself is the lab's.
 
 mod baseline;
+mod blocklist;
 mod flat;
 mod measurement;
 mod table;
@@ -34,6 +35,8 @@ pub(crate) enum Extent {
     Flat,
     /// Reading a table of a million entries once.
     Baseline,
+    /// Keeping many sources out.
+    Blocklist,
 }
 
 /// Boots the machine, measures, and prints tables.
@@ -49,7 +52,7 @@ pub(crate) fn run(
     let kernel = lab::fetch_first(workspace, series)?;
     let mut left_out = Vec::new();
     let peers = match extent {
-        Extent::Quick | Extent::Hooks | Extent::Flat | Extent::Baseline => None,
+        Extent::Quick | Extent::Hooks | Extent::Flat | Extent::Baseline | Extent::Blocklist => None,
         Extent::Usual => programs::fetch_peers(workspace)
             .map_err(|error| {
                 process::say(format!("left out: {error:#}"));
@@ -65,6 +68,7 @@ pub(crate) fn run(
         Extent::Hooks => &["--extent", "hooks"],
         Extent::Flat => &["--repeats", "2", "--extent", "flat"],
         Extent::Baseline => &["--repeats", "3", "--extent", "baseline"],
+        Extent::Blocklist => &["--repeats", "2", "--extent", "blocklist"],
     };
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
     let console = lab.bench(&kernel, &arguments, DEADLINE, show)?;
@@ -74,6 +78,7 @@ pub(crate) fn run(
         Extent::Usual | Extent::Quick | Extent::Hooks => table::markdown(&results, &kernel.release),
         Extent::Flat => flat::markdown(&results, &kernel.release),
         Extent::Baseline => baseline::markdown(&results, &kernel.release),
+        Extent::Blocklist => blocklist::markdown(&results, &kernel.release),
     });
     process::say(format!("measuring took {} s", start.elapsed().as_secs()));
     Ok(())

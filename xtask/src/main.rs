@@ -16,6 +16,7 @@ mod process;
 mod run;
 mod test;
 mod toolchain;
+mod unpacked;
 mod vm;
 mod workspace;
 
@@ -81,6 +82,9 @@ enum Task {
         /// Reading a table of a million entries beside `conntrack -L`, instead
         #[arg(long, group = "extent")]
         baseline: bool,
+        /// Keeping 50 000 sources out beside a rule for each, instead
+        #[arg(long, group = "extent")]
+        blocklist: bool,
         /// The kernel to measure on, for instance 6.12
         #[arg(long)]
         kernel: Option<String>,
@@ -155,12 +159,13 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             Ok(report(&test::run(workspace, extent)?))
         }
         Task::Deny => deny::check(workspace).map(|()| ExitCode::SUCCESS),
-        Task::Bench { quick, hooks, flat, baseline, kernel, object } => {
+        Task::Bench { quick, hooks, flat, baseline, blocklist, kernel, object } => {
             let chosen = [
                 (quick, bench::Extent::Quick),
                 (hooks, bench::Extent::Hooks),
                 (flat, bench::Extent::Flat),
                 (baseline, bench::Extent::Baseline),
+                (blocklist, bench::Extent::Blocklist),
             ];
             let extent = chosen
                 .into_iter()

@@ -10,6 +10,7 @@ use crate::libtest;
 use crate::outcome::Outcome;
 use crate::packages::{self, Distribution};
 use crate::process;
+use crate::unpacked::Packages;
 use crate::vm::kernel;
 use crate::workspace::Workspace;
 
@@ -17,6 +18,25 @@ use crate::workspace::Workspace;
 /// service or adds a firewall rule (Debian's `nftables` ships a unit, but leaves it disabled).
 const PROGRAMS: [(&str, &str); 3] =
     [("nft", "nftables"), ("conntrack", "conntrack"), ("ip", "iproute2")];
+
+/// Programs that blocklists are loaded into, and what they run. They are not installed: some of them would start services.
+const LOADERS: Packages = Packages {
+    part: "degraded",
+    directory: "programs",
+    names: &[
+        "base-files",
+        "coreutils",
+        "crowdsec",
+        "dash",
+        "fail2ban",
+        "grep",
+        "ipset",
+        "iptables",
+        "nftables",
+    ],
+};
+/// Names the directory that they are unpacked into.
+const UNPACKED: &str = "CTWATCH_PROGRAMS";
 
 /// The scenarios that prove the numbers: of what comes and goes, of what is refused, each against the kernel's own, and of
 /// what is missed.
@@ -74,7 +94,7 @@ fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
     let arguments =
         ["test", "--quiet", "--locked", "--no-run", "--package", "ctwatch", "--test", "degraded"];
     let program = cargo::executable(&mut cargo::cargo(workspace, &arguments), "degraded")?;
-    let mut command = match process::as_root(program, &["CTWATCH_SKIP_LOG", "PATH"]) {
+    let mut command = match process::as_root(program, &["CTWATCH_SKIP_LOG", "PATH", UNPACKED]) {
         Ok(command) => command,
         Err(error) => {
             outcome.skip(format!("degraded mode: {error:#}"));
@@ -87,6 +107,13 @@ fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
         .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
         .env_remove("LD_LIBRARY_PATH");
     command.current_dir(workspace.root().join("ctwatch")).args(["--test-threads", "1"]);
+    match LOADERS.fetch(workspace) {
+        Ok(root) => {
+            command.env(UNPACKED, root);
+        }
+        // The tests that need them say so.
+        Err(error) => process::say(format!("{error:#}")),
+    }
     libtest::run(&mut command, "degraded mode", &workspace.target("skipped.degraded"))
 }
 

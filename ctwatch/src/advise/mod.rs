@@ -15,6 +15,7 @@ pub mod holders;
 pub mod persistence;
 pub mod pressure;
 pub mod rules;
+pub mod service_state;
 pub mod settings;
 pub mod sizing;
 pub mod timeouts;

@@ -1,9 +1,19 @@
 //! Which sources are kept out, and how that is handed to a firewall: pure. What was seen goes in, a [`Blocklist`] comes out,
 //! and [`formats`] writes it down.
 
+mod canonical;
+pub mod cap_ruleset;
+pub mod conduct;
+mod explanation;
 pub mod formats;
 pub mod note;
+pub mod policy;
+pub mod protected;
 pub mod ruleset;
+#[cfg(test)]
+mod samples;
+pub mod select;
+pub mod window;
 
 use std::time::Duration;
 
@@ -29,7 +39,7 @@ pub struct Spared {
     pub why: String,
 }
 
-/// What is to be blocked, what is not, and why.
+/// What is to be blocked, what is not, and why. [`Blocklist::new`] makes it of any blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocklist {
     /// When it was made: nanoseconds since 1970-01-01 00:00 UTC.

@@ -23,15 +23,7 @@ impl Note {
         let Self { since_s, by, why } = self;
         let by: String =
             by.chars().map(|each| if each.is_whitespace() { '_' } else { each }).collect();
-        let mut text = format!("since={since_s} by={by} why={why}");
-        text = text.chars().map(quotable).collect();
-        let mut end = text.len().min(NOTE_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.truncate(text.trim_end().len());
-        text
+        quoted_line(&format!("since={since_s} by={by} why={why}"), NOTE_BYTES_MAX)
     }
 
     /// The note of a line; `None` if it is not one of ours.
@@ -43,7 +35,19 @@ impl Note {
     }
 }
 
-/// A string of nft ends at its first quote, whatever stands before that.
+/// A text as one line that stands between quotes in somebody's rules, cut off where it would have more bytes than that.
+pub(super) fn quoted_line(text: &str, bytes_max: usize) -> String {
+    let mut line: String = text.chars().map(quotable).collect();
+    let mut end = line.len().min(bytes_max);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// A string of nft ends at its first quote, whatever stands before that; so does one of ipset.
 fn quotable(each: char) -> char {
     match each {
         '"' => '\'',

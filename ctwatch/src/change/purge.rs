@@ -40,7 +40,7 @@ use crate::{
 
 /// After so many entries there is a pause of as long as they took: conntrack, and what else the machine does, has half of
 /// one processor at least.
-const ENTRIES_AT_ONCE: usize = 256;
+pub(super) const ENTRIES_AT_ONCE: usize = 256;
 /// What the kernel lists of an entry is in its buffer for some time before it is read; rounding takes a second more.
 const SLACK_S: u32 = 2;
 
@@ -333,7 +333,7 @@ fn is_still_idle(idle: &Idle, now: &Entry, since_s: u32) -> bool {
     now.id == idle.entry.id && kind == Some(idle.kind) && (least..=most).contains(&remaining_s)
 }
 
-fn pause(length: Duration) {
+pub(super) fn pause(length: Duration) {
     let end = Instant::now() + length;
     // Parking may end early.
     for left in iter::repeat_with(|| end.saturating_duration_since(Instant::now())) {

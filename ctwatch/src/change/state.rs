@@ -91,6 +91,11 @@ impl State {
         self.path.join("plan.json")
     }
 
+    /// What blocks did.
+    pub fn effects(&self) -> PathBuf {
+        self.path.join("effects.json")
+    }
+
     /// What watchdogs said.
     pub fn watchdog_log(&self) -> PathBuf {
         self.path.join("watchdog.log")

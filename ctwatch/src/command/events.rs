@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::{
     look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    view::{Form, Scope},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
     cli::EventsArguments,
     exit::CommandError,
-    host::namespace::NamespaceChoice,
     model::{
         limits::{Limits, SortBy},
         snapshot::Snapshot,
@@ -21,8 +21,6 @@ use crate::{
 
 /// Events are printed this often; each has its own time. What sources hold does not matter here.
 const PACE: Pace = Pace { interval: Duration::from_millis(250), census_patience: Duration::ZERO };
-/// How long a reader that does not read can delay the end.
-const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// Events of one interval at most; beyond that they are counted as dropped.
 const EVENTS_MAX: usize = 16_384;
 
@@ -68,17 +66,18 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
         };
         report.tell(&snapshot);
         tell_lost(&snapshot, &mut lost);
-        let lines = rendered(&snapshot, arguments);
-        if lines.is_empty() {
+        let printed =
+            lines(&snapshot, Form::of_json(arguments.json), Scope::of(&arguments.look.netns));
+        if printed.is_empty() {
             continue;
         }
-        let printing = look::print(lines);
+        let printing = look::print(printed);
         tokio::pin!(printing);
         tokio::select! {
             biased;
             printed = &mut printing => printed?,
             () = interrupts.received() => {
-                let Ok(printed) = tokio::time::timeout(READER_PATIENCE, printing).await else { return Ok(()) };
+                let Ok(printed) = tokio::time::timeout(look::READER_PATIENCE, printing).await else { return Ok(()) };
                 printed?;
                 stopping = true;
                 look.stop();
@@ -99,16 +98,16 @@ fn tell_lost(snapshot: &Snapshot, told: &mut u64) {
     }
 }
 
-fn rendered(snapshot: &Snapshot, arguments: &EventsArguments) -> String {
+/// The lines of a snapshot's events.
+pub(super) fn lines(snapshot: &Snapshot, form: Form, scope: Scope) -> String {
     let name = snapshot.netns_name.as_deref();
-    let line = |event| {
-        if arguments.json {
-            json::event(event, name) + "\n"
-        } else if arguments.look.netns == NamespaceChoice::All {
-            text::event_in(event, name)
-        } else {
-            text::event(event)
-        }
-    };
-    snapshot.events.iter().map(line).collect()
+    snapshot
+        .events
+        .iter()
+        .map(|event| match (form, scope) {
+            (Form::Json, _) => json::event(event, name) + "\n",
+            (Form::Text, Scope::AllNamespaces) => text::event_in(event, name),
+            (Form::Text, Scope::OneNamespace) => text::event(event),
+        })
+        .collect()
 }

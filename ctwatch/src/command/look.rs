@@ -32,6 +32,8 @@ use crate::{
     session::{Session, SessionError},
 };
 
+/// How long a reader that does not read can delay the end.
+pub const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two looks whether conntrack is there by now.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -2,17 +2,22 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, Look, ModeReport, Pace, Patience};
+use super::{
+    events,
+    look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    origin::Origin,
+    view::{Form, Part, Scope, View},
+};
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
-    host::namespace::NamespaceChoice,
-    model::{limits::Limits, snapshot::Snapshot},
+    model::{limits::Limits, ranking, snapshot::Snapshot},
     output::{json, text},
 };
 
@@ -20,7 +25,7 @@ use crate::{
 pub const REMEMBERED_SOURCES: usize = 262_144;
 
 /// How long the first of many updates may wait for the first dump of the table.
-const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+pub const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a single update may: longer than any dump takes.
 const ONCE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,8 +53,29 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
         if arguments.once || arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
-    let Some(mut look) = begun else { return Ok(()) };
+    let Some(look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
+    let view = View {
+        part: Part::Table,
+        form: Form::of_json(arguments.json),
+        scope: Scope::of(&arguments.look.netns),
+        is_once: arguments.once,
+        listed_sources: None,
+    };
+    show(&mut Origin::Kernel(Box::new(look)), view, deadline, &mut interrupts).await
+}
+
+/// Shows what comes until it is told to stop, the deadline has passed, there is no more, or the output is closed.
+///
+/// # Errors
+///
+/// If it cannot go on.
+pub async fn show(
+    origin: &mut Origin,
+    view: View,
+    deadline: Option<Instant>,
+    interrupts: &mut Interrupts,
+) -> Result<(), CommandError> {
     let mut report = ModeReport::default();
     let mut place = Place::First;
     loop {
@@ -57,7 +83,7 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received() => return Ok(()),
             () = look::at(deadline) => return Ok(()),
-            next = look.next() => match next? {
+            next = origin.next() => match next? {
                 Some(snapshot) => snapshot,
                 None => return Ok(()),
             },
@@ -67,10 +93,10 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
             biased;
             () = interrupts.received() => return Ok(()),
             () = look::at(deadline) => return Ok(()),
-            printed = look::print(rendered(&snapshot, place, arguments)) => printed?,
+            printed = look::print(rendered(&snapshot, place, view)) => printed?,
         }
-        place = if look.is_interval_complete() { Place::First } else { Place::Further };
-        if arguments.once && place == Place::First {
+        place = if origin.is_interval_complete() { Place::First } else { Place::Further };
+        if view.is_once && place == Place::First {
             return Ok(());
         }
     }
@@ -83,18 +109,28 @@ enum Place {
     Further,
 }
 
-fn rendered(snapshot: &Snapshot, place: Place, arguments: &WatchArguments) -> String {
-    if arguments.json {
-        return json::snapshot(snapshot) + "\n";
+fn rendered(snapshot: &Arc<Snapshot>, place: Place, view: View) -> String {
+    if view.part == Part::Events {
+        return events::lines(snapshot, view.form, view.scope);
+    }
+    let mut snapshot = Arc::clone(snapshot);
+    if let Some(listed) = view.listed_sources.filter(|listed| *listed < snapshot.sources.len()) {
+        let Snapshot { sources, others, .. } = Arc::make_mut(&mut snapshot);
+        ranking::list_fewer(sources, others, listed);
+    }
+    if view.form == Form::Json {
+        return json::snapshot(&snapshot) + "\n";
     }
     // A stream ends each block with an empty line; a whole has one between two blocks.
     let (before, after) = match place {
-        _ if !arguments.once && !io::stdout().is_terminal() => ("", "\n"),
-        Place::First if arguments.once => ("", ""),
+        _ if !view.is_once && !io::stdout().is_terminal() => ("", "\n"),
+        Place::First if view.is_once => ("", ""),
         Place::First => (CLEAR, ""),
         Place::Further => ("\n", ""),
     };
-    let is_all = arguments.look.netns == NamespaceChoice::All;
-    let heading = if is_all { text::heading(snapshot) } else { String::new() };
-    format!("{before}{heading}{}{after}", text::snapshot(snapshot))
+    let heading = match view.scope {
+        Scope::AllNamespaces => text::heading(&snapshot),
+        Scope::OneNamespace => String::new(),
+    };
+    format!("{before}{heading}{}{after}", text::snapshot(&snapshot))
 }

@@ -2,6 +2,7 @@
 //! caller must leave pauses between two of them.
 
 use std::{
+    net::IpAddr,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::{
     entry::Entry,
+    from_source,
     message::{Content, Request, messages},
     one_entry::{OneEntry, Wanted},
     socket::{ConntrackSocket, ConntrackSocketError, Datagram},
@@ -68,10 +70,28 @@ impl DumpSocket {
     /// socket.
     pub fn dump(
         &mut self,
+        each: impl FnMut(&Entry) -> ControlFlow<()>,
+    ) -> Result<DumpReport, ConntrackSocketError> {
+        self.list(Request::Entries, each)
+    }
+
+    /// As [`dump`](Self::dump), but the kernel is asked for the entries from this address alone: it may hand on all, or all
+    /// others, see [`from_source`].
+    pub(crate) fn dump_from(
+        &mut self,
+        source: IpAddr,
+        each: impl FnMut(&Entry) -> ControlFlow<()>,
+    ) -> Result<DumpReport, ConntrackSocketError> {
+        self.list(Request::EntriesFrom(source), each)
+    }
+
+    fn list(
+        &mut self,
+        request: Request,
         mut each: impl FnMut(&Entry) -> ControlFlow<()>,
     ) -> Result<DumpReport, ConntrackSocketError> {
         let mut entries = 0;
-        let answer = self.ask(Request::Entries, |content| match content {
+        let answer = self.ask(request, |content| match content {
             Content::Entry(entry) => {
                 entries += 1;
                 each(&entry)
@@ -89,10 +109,25 @@ impl DumpSocket {
         wanted: Wanted,
     ) -> Result<Reply, ConntrackSocketError> {
         self.sequence_number = self.sequence_number.wrapping_add(1);
-        let Some(request) = entry.request(wanted, self.sequence_number) else {
-            return Ok(Reply::Refused(libc::EINVAL));
-        };
-        self.socket.send(&request)?;
+        match entry.request(wanted, self.sequence_number) {
+            Some(request) => self.reply(&request),
+            None => Ok(Reply::Refused(libc::EINVAL)),
+        }
+    }
+
+    /// Sends the request to end all entries from this address, and waits for its answer. To be sent only to a kernel of which
+    /// [`dump_from`](Self::dump_from) has shown that it does not end all others.
+    pub(crate) fn exchange_from(
+        &mut self,
+        source: IpAddr,
+        wanted: Wanted,
+    ) -> Result<Reply, ConntrackSocketError> {
+        self.sequence_number = self.sequence_number.wrapping_add(1);
+        self.reply(&from_source::request(source, wanted, self.sequence_number))
+    }
+
+    fn reply(&mut self, request: &[u8]) -> Result<Reply, ConntrackSocketError> {
+        self.socket.send(request)?;
         loop {
             self.socket.receive(&mut self.datagram).map_err(ConntrackSocketError::Receive)?;
             for message in messages(&self.datagram) {
@@ -154,7 +189,7 @@ impl DumpSocket {
     }
 }
 
-/// What the kernel says to a request about one entry.
+/// What the kernel says to a request about one entry, or to end those of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// The entry.

@@ -209,6 +209,7 @@ pub(super) mod attribute {
     pub(in crate::conntrack) const TIMEOUT: u16 = 7;
     pub(in crate::conntrack) const ID: u16 = 12;
     pub(in crate::conntrack) const ZONE: u16 = 18;
+    pub(in crate::conntrack) const FILTER: u16 = 25;
 }
 
 /// `enum ctattr_tuple`.

@@ -4,12 +4,14 @@
 //! The format is that of include/uapi/linux/netfilter/nfnetlink_conntrack.h;
 //! the kernel's side is net/netfilter/nf_conntrack_netlink.c.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
     NetlinkBuffer,
 };
 
-use super::{attribute::DecodeError, entry::Entry};
+use super::{attribute::DecodeError, entry::Entry, from_source, one_entry::Wanted};
 
 /// `NFNL_SUBSYS_CTNETLINK`, the upper byte of the message type (include/uapi/linux/netfilter/nfnetlink.h).
 const SUBSYSTEM: u16 = 1 << 8;
@@ -23,15 +25,19 @@ const MESSAGE_GET_NFT_OBJECTS: u16 = 10 << 8 | 19;
 /// `IPCTNL_MSG_TIMEOUT_GET` of `NFNL_SUBSYS_CTNETLINK_TIMEOUT` (include/uapi/linux/netfilter/nfnetlink_cttimeout.h).
 const MESSAGE_GET_TIMEOUT_POLICIES: u16 = 8 << 8 | 1;
 /// `struct nlmsghdr` (include/uapi/linux/netlink.h).
-pub(super) const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 16;
 /// `struct nfgenmsg`.
-pub(super) const FAMILY_HEADER_BYTES: usize = 4;
+const FAMILY_HEADER_BYTES: usize = 4;
+/// `AF_UNSPEC`.
+const ALL_FAMILIES: u8 = 0;
 
 /// What is asked of ctnetlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// All entries of the namespace, of every family.
     Entries,
+    /// Those from this address, if the kernel does as it is asked: some list all others, see [`from_source`].
+    EntriesFrom(IpAddr),
     /// The statistics of each CPU.
     Statistics,
     /// All objects that nf_tables has in the namespace.
@@ -42,22 +48,38 @@ pub enum Request {
 
 impl Request {
     /// The bytes of the request. The kernel repeats the sequence number in every message of its answer.
-    pub fn to_bytes(self, sequence_number: u32) -> [u8; HEADER_BYTES + FAMILY_HEADER_BYTES] {
-        // What follows the header stays zero: AF_UNSPEC, which is every family, and version 0.
-        let mut bytes = [0; HEADER_BYTES + FAMILY_HEADER_BYTES];
-        let length = bytes.len() as u32;
-        let mut header = NetlinkBuffer::new(&mut bytes);
-        header.set_length(length);
-        header.set_message_type(match self {
+    pub fn to_bytes(self, sequence_number: u32) -> Vec<u8> {
+        let message_type = match self {
             Self::Entries => MESSAGE_GET,
+            Self::EntriesFrom(source) => {
+                return from_source::request(source, Wanted::Told, sequence_number);
+            }
             Self::Statistics => MESSAGE_GET_STATISTICS_OF_CPUS,
             Self::NftObjects => MESSAGE_GET_NFT_OBJECTS,
             Self::TimeoutPolicies => MESSAGE_GET_TIMEOUT_POLICIES,
-        });
-        header.set_flags(NLM_F_REQUEST | NLM_F_DUMP);
-        header.set_sequence_number(sequence_number);
-        bytes
+        };
+        request(message_type, NLM_F_DUMP, ALL_FAMILIES, &[], sequence_number)
     }
+}
+
+/// The bytes of a request of this type and with these attributes; `flags` are those beside `NLM_F_REQUEST`.
+pub(super) fn request(
+    message_type: u16,
+    flags: u16,
+    family: u8,
+    attributes: &[u8],
+    sequence_number: u32,
+) -> Vec<u8> {
+    // Version 0 and no resource, as in every ctnetlink request.
+    let mut bytes = [[0; HEADER_BYTES].as_slice(), &[family, 0, 0, 0], attributes].concat();
+    // The longest are some hundred bytes long.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut header = NetlinkBuffer::new(&mut bytes);
+    header.set_length(length);
+    header.set_message_type(message_type);
+    header.set_flags(NLM_F_REQUEST | flags);
+    header.set_sequence_number(sequence_number);
+    bytes
 }
 
 /// What a message says.
@@ -145,8 +167,6 @@ fn errno(payload: &[u8]) -> Result<i32, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use proptest::prelude::*;
 
     use super::{

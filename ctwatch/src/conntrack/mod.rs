@@ -1,10 +1,11 @@
 //! Asks the kernel for the entries of the table: lists them through ctnetlink or /proc, and follows those that come
-//! and go. It asks, and never changes an entry: the one request that does is written here and sent by `change` alone. It asks ctnetlink nothing unless it is already there.
+//! and go. It asks, and never changes an entry: the two requests that do are written here and sent by `change` alone. It asks ctnetlink nothing unless it is already there.
 
 pub mod attribute;
 pub mod dump;
 pub mod entry;
 pub mod follow;
+pub mod from_source;
 pub mod listing;
 pub mod message;
 pub mod one_entry;

@@ -1,15 +1,16 @@
 //! Writes the requests about one entry, as bytes: to tell of it, and to end it; it must never do I/O.
 //!
 //! A request to end entries that names none ends them all (`ctnetlink_del_conntrack`,
-//! net/netfilter/nf_conntrack_netlink.c), so there is no way here to write one without the entry's tuple.
+//! net/netfilter/nf_conntrack_netlink.c), so there is no way here to write one without the entry's tuple. Those of one
+//! source: [`from_source`](super::from_source).
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkBuffer};
+use netlink_packet_core::NLM_F_ACK;
 
 use super::{
     entry::{Tuple, attribute, ip_attribute, protocol_attribute, tuple_attribute},
-    message::{FAMILY_HEADER_BYTES, HEADER_BYTES, MESSAGE_DELETE, MESSAGE_GET},
+    message::{self, MESSAGE_DELETE, MESSAGE_GET},
 };
 use crate::model::protocol;
 
@@ -33,7 +34,7 @@ pub struct OneEntry {
     pub id: u32,
 }
 
-/// What is wanted.
+/// What is wanted of an entry, or of all from one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// To be told of the entry: the answer is its message, or a refusal with `ENOENT`.
@@ -67,28 +68,19 @@ impl OneEntry {
             nested(tuple_attribute::IP, &addresses.concat()),
             nested(tuple_attribute::PROTOCOL, &protocol_attributes(tuple)),
         ];
-        let mut bytes = vec![0; HEADER_BYTES];
-        // Version 0 and no resource, as in every ctnetlink request.
-        bytes.extend([u8::try_from(family).ok()?, 0, 0, 0]);
-        debug_assert_eq!(bytes.len(), HEADER_BYTES + FAMILY_HEADER_BYTES);
-        bytes.extend(nested(attribute::TUPLE_ORIGINAL, &tuple.concat()));
+        let mut attributes = nested(attribute::TUPLE_ORIGINAL, &tuple.concat());
         if self.zone != 0 {
             // Also where only one direction has the zone: a look-up asks for that of the tuple's direction
             // (`nf_ct_zone_id`), and a kernel without zones refuses the attribute.
-            bytes.extend(value(attribute::ZONE, &self.zone.to_be_bytes()));
+            attributes.extend(value(attribute::ZONE, &self.zone.to_be_bytes()));
         }
-        bytes.extend(value(attribute::ID, &self.id.to_be_bytes()));
-        let length = u32::try_from(bytes.len()).ok()?;
+        attributes.extend(value(attribute::ID, &self.id.to_be_bytes()));
         let (message_type, flags) = match wanted {
-            Wanted::Told => (MESSAGE_GET, NLM_F_REQUEST),
-            Wanted::Ended => (MESSAGE_DELETE, NLM_F_REQUEST | NLM_F_ACK),
+            Wanted::Told => (MESSAGE_GET, 0),
+            Wanted::Ended => (MESSAGE_DELETE, NLM_F_ACK),
         };
-        let mut header = NetlinkBuffer::new(&mut bytes);
-        header.set_length(length);
-        header.set_message_type(message_type);
-        header.set_flags(flags);
-        header.set_sequence_number(sequence_number);
-        Some(bytes)
+        let family = u8::try_from(family).ok()?;
+        Some(message::request(message_type, flags, family, &attributes, sequence_number))
     }
 }
 
@@ -120,12 +112,12 @@ fn protocol_attributes(tuple: &Tuple) -> Vec<u8> {
     attributes
 }
 
-fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
+pub(super) fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
     value(kind | NESTED, attributes)
 }
 
 /// An attribute, padded to a whole number of words.
-fn value(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn value(kind: u16, value: &[u8]) -> Vec<u8> {
     // All values here are a few bytes long, nested ones less than a hundred.
     let length = u16::try_from(ATTRIBUTE_HEADER_BYTES + value.len()).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();

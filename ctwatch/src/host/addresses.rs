@@ -1,4 +1,4 @@
-//! Reads a namespace's own addresses, its routers, and whether it serves SSH, from /proc/net alone.
+//! Reads a namespace's own addresses, its routers, and whether it serves SSH.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::namespace::NetworkNamespace;
+use super::{namespace::NetworkNamespace, next_hops};
 use crate::advise::addresses::Addresses;
 
 /// /proc/net follows the process, not the thread.
@@ -26,7 +26,7 @@ fn read() -> Addresses {
     let v6 = |name: &str| text(name).unwrap_or_default();
     Addresses {
         own: text("fib_trie").map(|trie| own(&trie, &v6("if_inet6"))),
-        routers: text("route").map(|routes| routers(&routes, &v6("ipv6_route"))),
+        routers: next_hops::read().ok().map(|routers| routers.into_iter().collect()),
         serves_ssh: text("tcp").map(|tcp| listens(&tcp, SSH) || listens(&v6("tcp6"), SSH)),
     }
 }
@@ -47,20 +47,6 @@ fn own(fib_trie: &str, if_inet6: &str) -> Vec<IpAddr> {
     let addresses = if_inet6.lines().filter_map(|line| line.split_whitespace().next());
     own.extend(addresses.filter_map(ipv6));
     own.into_iter().collect()
-}
-
-/// Next hops (`fib_route_seq_show`, net/ipv4/fib_trie.c; `ipv6_route_native_seq_show`, net/ipv6/ip6_fib.c).
-fn routers(route: &str, ipv6_route: &str) -> Vec<IpAddr> {
-    let v4 = route.lines().filter_map(|line| {
-        let word = line.split_whitespace().nth(2)?;
-        let address = u32::from_str_radix(word, 16).ok().filter(|address| *address != 0)?;
-        // The kernel prints the four bytes as a number of the machine's own.
-        Some(IpAddr::V4(Ipv4Addr::from(address.to_ne_bytes())))
-    });
-    let v6 = ipv6_route.lines().filter_map(|line| ipv6(line.split_whitespace().nth(4)?));
-    let routers: BTreeSet<IpAddr> =
-        v4.chain(v6.filter(|address| !address.is_unspecified())).collect();
-    routers.into_iter().collect()
 }
 
 /// Whether a socket listens on this port (`get_tcp4_sock`, net/ipv4/tcp_ipv4.c).
@@ -112,18 +98,6 @@ Local:
         let own: Vec<String> = own(TRIE, inet6).iter().map(ToString::to_string).collect();
         assert_eq!(own, ["10.255.0.1", "127.0.0.1", "2001:db8:2::2"]);
         assert!(self::own("", "").is_empty());
-    }
-
-    #[test]
-    fn routers_are_the_next_hops_of_both_families() {
-        let route = "Iface\tDestination\tGateway \tFlags\nserver\t006433C6\t010200C0\t0003\t0\n\
-                     clients\t0000FF0A\t00000000\t0001\t0\n";
-        let route6 = "20010db8010000000000000000000000 30 00000000000000000000000000000000 00 \
-                      20010db8000200000000000000000001 00000400 00000001 00000000 00000003 server\n\
-                      20010db8000200000000000000000000 40 00000000000000000000000000000000 00 \
-                      00000000000000000000000000000000 00000100 00000001 00000000 00000001 server\n";
-        let routers: Vec<String> = routers(route, route6).iter().map(ToString::to_string).collect();
-        assert_eq!(routers, ["192.0.2.1", "2001:db8:2::1"]);
     }
 
     #[test]

@@ -10,8 +10,12 @@ use std::{
     time::Duration,
 };
 
+use crate::blocklist::ruleset;
+
 /// A rule set that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// nft lists 100,000 blocks in 3 to 5 seconds; whoever asks for them wants them even from a busy gateway.
+const PATIENCE_FOR_BLOCKS: Duration = Duration::from_secs(60);
 /// The most that is read of what a program prints.
 const OUTPUT_BYTES_MAX: u64 = 256 << 20;
 /// Where these programs are, also where an ordinary user's PATH does not look.
@@ -22,6 +26,8 @@ const DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 pub enum Reader {
     /// The rules of nf_tables, as JSON.
     Nft,
+    /// Those of ctwatch's own table, as JSON.
+    OwnTable,
     /// The rules of one of the older tables; the first of these programs knows no others.
     IptablesLegacy,
     /// The same where there is only one kind of iptables.
@@ -36,7 +42,7 @@ impl Reader {
     /// The program's name.
     pub const fn program(self) -> &'static str {
         match self {
-            Self::Nft => "nft",
+            Self::Nft | Self::OwnTable => "nft",
             Self::IptablesLegacy => "iptables-legacy-save",
             Self::Iptables => "iptables-save",
             Self::Ip6tablesLegacy => "ip6tables-legacy-save",
@@ -48,9 +54,17 @@ impl Reader {
         match self {
             // Addresses are printed as numbers unless asked for otherwise, so no name is looked up.
             Self::Nft => &["-j", "list", "ruleset"],
+            Self::OwnTable => &["-j", "list", "table", ruleset::FAMILY, ruleset::TABLE],
             Self::IptablesLegacy | Self::Iptables | Self::Ip6tablesLegacy | Self::Ip6tables => {
                 &["-t"]
             }
+        }
+    }
+
+    const fn patience(self) -> Duration {
+        match self {
+            Self::OwnTable => PATIENCE_FOR_BLOCKS,
+            _ => PATIENCE,
         }
     }
 }
@@ -78,10 +92,12 @@ pub enum ReaderError {
         said: String,
     },
     /// It did not end.
-    #[error("{program} took longer than {PATIENCE:?}")]
+    #[error("{program} took longer than {patience:?}")]
     TooSlow {
         /// The program.
         program: &'static str,
+        /// How long it was waited for.
+        patience: Duration,
     },
 }
 
@@ -92,17 +108,45 @@ pub enum ReaderError {
 /// It is not installed, cannot be run, fails, or takes too long.
 pub fn output(reader: Reader, table: Option<&str>) -> Result<String, ReaderError> {
     let program = reader.program();
+    let mut command = command(program);
+    command.args(reader.arguments()).args(table).stdin(Stdio::null());
+    let Ended { succeeded, printed, complained } = run(command, program, reader.patience())?;
+    if succeeded {
+        return Ok(String::from_utf8_lossy(&printed).into_owned());
+    }
+    let said = complained.lines().next().unwrap_or("it did not say why").trim().to_owned();
+    Err(ReaderError::Failed { program, said })
+}
+
+/// What came of running a program.
+pub(crate) struct Ended {
+    /// Whether it says that all is well.
+    pub(crate) succeeded: bool,
+    /// Its standard output.
+    pub(crate) printed: Vec<u8>,
+    /// The beginning of its standard error.
+    pub(crate) complained: String,
+}
+
+/// A program that is found where an administrator has it, and speaks no other language than English.
+pub(crate) fn command(program: &'static str) -> Command {
     let path = env::var("PATH").unwrap_or_default();
-    let started = Command::new(program)
-        .args(reader.arguments())
-        .args(table)
-        .env_clear()
-        .env("PATH", format!("{path}:{DIRECTORIES}"))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", format!("{path}:{DIRECTORIES}")).env("LC_ALL", "C");
+    command
+}
+
+/// Runs a command to its end, or kills it when that takes longer than `patience`.
+///
+/// # Errors
+///
+/// It is not installed, cannot be run, or takes too long.
+pub(crate) fn run(
+    mut command: Command,
+    program: &'static str,
+    patience: Duration,
+) -> Result<Ended, ReaderError> {
+    let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ReaderError::NotInstalled(program),
         _ => ReaderError::Run { program, source },
@@ -119,7 +163,7 @@ pub fn output(reader: Reader, table: Option<&str>) -> Result<String, ReaderError
         // Nobody listens any more if it took too long.
         drop(sender.send(read.map(|_| said)));
     });
-    let said = receiver.recv_timeout(PATIENCE);
+    let said = receiver.recv_timeout(patience);
     if said.is_err() {
         // It may have ended by itself just now.
         drop(child.kill());
@@ -127,11 +171,7 @@ pub fn output(reader: Reader, table: Option<&str>) -> Result<String, ReaderError
     let run_error = |source| ReaderError::Run { program, source };
     let status = child.wait().map_err(run_error)?;
     let [printed, complained] =
-        said.map_err(|_| ReaderError::TooSlow { program })?.map_err(run_error)?;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&printed).into_owned());
-    }
-    let complained = String::from_utf8_lossy(&complained);
-    let said = complained.lines().next().unwrap_or("it did not say why").trim().to_owned();
-    Err(ReaderError::Failed { program, said })
+        said.map_err(|_| ReaderError::TooSlow { program, patience })?.map_err(run_error)?;
+    let complained = String::from_utf8_lossy(&complained).into_owned();
+    Ok(Ended { succeeded: status.success(), printed, complained })
 }

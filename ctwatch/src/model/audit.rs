@@ -4,10 +4,13 @@
 //! Numbers move while they are read. Each side is therefore known as what it was before and what it was after
 //! everything else was read, and an identity holds if both sides can have been the same; at rest that is exact.
 
+use serde::{Deserialize, Serialize};
+
 use super::{counters::Counters, fields, snapshot::Snapshot};
 
 /// Sums over the rows at one reading, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sums {
     /// Entries held before the start, and what came and went since: at the first reading the least, at the second
     /// the most that it can have been between the two. `None` until it is known.

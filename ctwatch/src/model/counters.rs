@@ -1,9 +1,11 @@
 //! What is counted for one source, and sums of it.
 
 use ctwatch_common::counter::Counter;
+use serde::{Deserialize, Serialize};
 
 /// The counters of one row, or a sum of rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Packets that asked for an entry.
     pub attempts: u64,

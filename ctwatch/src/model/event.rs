@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use ctwatch_common::source::SourceKey;
+use serde::{Deserialize, Serialize};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A packet was refused an entry because the table was full.
     RefusedTableFull,
@@ -29,7 +30,7 @@ impl EventKind {
 
 /// An event. One line of output stands for the event itself and for `suppressed` more like it, from the same
 /// source, of which nothing else is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When, in nanoseconds since 1970.
     pub wall_ns: i128,
@@ -38,6 +39,7 @@ pub struct Event {
     /// What happened.
     pub kind: EventKind,
     /// Whose packet it was, or the prefix that stands for it.
+    #[serde(with = "super::key_bytes")]
     pub source: SourceKey,
     /// The packet's protocol.
     pub protocol: u8,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use ctwatch_common::source::SourceKey;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{
     census::destinations::{Destination, DestinationTally, Destinations},
@@ -30,7 +31,7 @@ pub const PREFIX_SHARE_MIN: f64 = 0.1;
 const FLOODS_MAX: usize = 10;
 
 /// A flood, by the last walk of the table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flood {
     /// Where it goes; without a port if it goes to many.
     pub destination: Destination,
@@ -48,7 +49,7 @@ pub struct Flood {
 }
 
 /// A prefix, and its part of the sources of a flood.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrefixShare {
     /// The prefix.
     pub network: IpNet,

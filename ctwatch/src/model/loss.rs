@@ -1,5 +1,7 @@
 //! What was lost, at each hop from the kernel to the output.
 
+use serde::{Deserialize, Serialize};
+
 /// A place where something can be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
@@ -14,7 +16,8 @@ pub enum Hop {
 }
 
 /// Counts of what was lost since the start; `None` where the mode cannot tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Loss {
     /// Refusals whose event found the ring buffer full.
     pub ring_full: Option<u64>,

@@ -13,6 +13,7 @@ pub mod departed;
 pub mod event;
 pub mod fields;
 pub mod flood;
+pub mod key_bytes;
 pub mod lasting_drift;
 pub mod limits;
 pub mod loss;

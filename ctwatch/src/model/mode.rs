@@ -1,7 +1,9 @@
 //! How the numbers come about, and what cannot be seen.
 
+use serde::{Deserialize, Serialize};
+
 /// What a hook stands on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rung {
     /// A traced function: fentry or fexit.
     Fexit,
@@ -30,7 +32,8 @@ impl Rung {
 }
 
 /// The way in which each thing is seen, and what is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Mode {
     /// How entries asked for are seen.
     pub alloc: Rung,
@@ -56,7 +59,7 @@ pub struct Mode {
 }
 
 /// Whether entries that cannot be inserted are seen, by source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirm {
     /// They cannot be.
     #[default]

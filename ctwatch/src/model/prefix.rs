@@ -5,6 +5,7 @@
 
 use ctwatch_common::source::{FAMILY_IPV4, FAMILY_IPV6, SourceKey};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{snapshot::SourceNumbers, source};
 
@@ -29,7 +30,7 @@ pub struct Holding {
 }
 
 /// A prefix that is listed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prefix {
     /// The prefix.
     pub network: IpNet,

@@ -66,6 +66,11 @@ pub fn rank(
     (rows, others, totals)
 }
 
+/// Lists the first `listed` sources only; the sum of the others takes in the rest.
+pub fn list_fewer(sources: &mut Vec<SourceNumbers>, others: &mut SourceNumbers, listed: usize) {
+    sources.drain(listed.min(sources.len())..).for_each(|row| others.include(&row));
+}
+
 fn compare(a: &SourceNumbers, b: &SourceNumbers, sort_by: SortBy) -> Ordering {
     let by_entries = b.entries.cmp(&a.entries);
     let by_rate = descending(a.new_per_s, b.new_per_s);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ctwatch_common::source::SourceKey;
+use serde::{Deserialize, Serialize};
 
 use super::{
     audit::Sums, census::Census, event::Event, flood::Flood, loss::Loss, mode::Mode, prefix::Prefix,
@@ -59,7 +60,8 @@ pub struct CensusNow {
 }
 
 /// The table as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Table {
     /// Entries now (`nf_conntrack_count`).
     pub entries: u64,
@@ -78,9 +80,11 @@ pub struct Table {
 }
 
 /// The numbers of one source, or a sum of sources. `None` is what the mode cannot see.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceNumbers {
     /// Whose; `None` for a sum.
+    #[serde(with = "super::key_bytes::optional")]
     pub key: Option<SourceKey>,
     /// Entries held now, those from before the start included.
     pub entries: Option<u64>,
@@ -124,7 +128,8 @@ pub struct SourceNumbers {
 
 /// The kernel's statistics (`/proc/net/stat/nf_conntrack`), summed over the CPUs, since the start.
 /// `None` where this kernel has no such counter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KernelStatistics {
     /// Tuples that NAT wanted and found taken.
     pub found: Option<u64>,
@@ -179,7 +184,8 @@ impl KernelStatistics {
 }
 
 /// The per-CPU totals over all namespaces, which no row takes part in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WitnessTotals {
     /// Entries made.
     pub new: u64,

@@ -2,9 +2,12 @@
 
 pub mod advice;
 pub mod audit;
+pub mod blocks;
 pub mod changes;
+pub mod check;
 pub mod doctor;
 pub mod json;
+pub mod metrics;
 pub mod plan;
 pub mod schema;
 pub mod text;

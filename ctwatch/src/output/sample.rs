@@ -102,7 +102,11 @@ fn census(destination: Destination) -> Census {
     let udp = Destination { protocol: 17, ..destination };
     Census {
         entries: 62_000,
-        states: vec![StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 1000 }],
+        states: vec![StateNumbers {
+            protocol: "tcp".into(),
+            state: "ESTABLISHED".into(),
+            entries: 1000,
+        }],
         zones: vec![ZoneNumbers { zone: 0, entries: 62_000 }],
         destinations: vec![DestinationNumbers {
             destination,

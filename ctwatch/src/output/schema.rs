@@ -1,6 +1,7 @@
 //! The JSON schema of what the commands print, made from the same field tables as the output itself.
 
 mod advise;
+mod blocks;
 mod census;
 mod changes;
 mod doctor;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::model::fields::{self, Field};
 
 pub use advise::advise;
+pub use blocks::blocks;
 pub use changes::changes;
 pub use doctor::doctor;
 pub use what_if::what_if;
@@ -275,6 +277,8 @@ mod tests {
         assert_keys(&doctor(), &serde_json::from_str(&line).unwrap(), "doctor");
         let line = output::changes::json(0, &[output::changes::sample::entry()]);
         assert_keys(&changes(), &serde_json::from_str(&line).unwrap(), "changes");
+        let line = output::blocks::json(&output::blocks::sample::report());
+        assert_keys(&blocks(), &serde_json::from_str(&line).unwrap(), "blocks");
     }
 
     #[test]
@@ -287,6 +291,7 @@ mod tests {
             ("doctor", doctor()),
             ("what-if", what_if()),
             ("changes", changes()),
+            ("blocks", blocks()),
         ];
         for (name, schema) in schemas {
             let path =

@@ -36,6 +36,7 @@ pub mod service;
 pub mod skip;
 pub mod table;
 pub mod terminal;
+pub mod unpacked;
 pub mod wait;
 
 pub use ctwatch::Ctwatch;
@@ -45,3 +46,4 @@ pub use generator::{Flood, Sent};
 pub use namespace::Namespace;
 pub use skip::skip;
 pub use terminal::Terminal;
+pub use unpacked::Unpacked;

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -24,10 +24,7 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Outp
         .with_context(|| {
             format!("cannot start `{spoken}`: install the package that has {program}")
         })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that refuses its arguments closes its input: its status says more than the broken pipe.
-        let _broken_pipe = stdin.write_all(input.as_bytes());
-    }
+    feed(&mut child, input);
     let output = child.wait_with_output().with_context(|| format!("cannot wait for `{spoken}`"))?;
     if !output.status.success() {
         bail!(
@@ -37,6 +34,14 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Outp
         );
     }
     Ok(output)
+}
+
+/// Writes `input` to a program's standard input, and ends it.
+pub(crate) fn feed(child: &mut Child, input: &str) {
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that refuses its arguments closes its input: its status says more than the broken pipe.
+        let _broken_pipe = stdin.write_all(input.as_bytes());
+    }
 }
 
 /// Where `program` is found in PATH, if it is there.

@@ -24,7 +24,8 @@ const REQUIRED: [&str; 8] = [
     "veth",
 ];
 /// Some kernels have these inside another module, or not at all.
-const WELCOME: [&str; 12] = [
+const WELCOME: [&str; 13] = [
+    "nft_connlimit",
     "nft_counter",
     "nft_limit",
     "nft_reject",

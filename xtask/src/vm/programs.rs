@@ -7,32 +7,40 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::packages::{self, Archive, Distribution};
+use crate::packages;
 use crate::process;
+use crate::unpacked::Packages;
 use crate::workspace::Workspace;
 
 /// Packages, and the programs in them that are wanted.
 #[derive(Debug)]
 struct Wanted {
-    /// The directory under `target/vm` that they are unpacked into.
-    directory: &'static str,
-    packages: &'static [&'static str],
+    packages: Packages,
     names: &'static [&'static str],
 }
 
 /// What a gateway is made with.
 const GATEWAY: Wanted = Wanted {
-    directory: "programs",
-    packages: &["conntrack", "nftables", "iproute2", "busybox-static"],
+    packages: Packages {
+        part: "vm",
+        directory: "programs",
+        names: &["conntrack", "nftables", "iproute2", "busybox-static"],
+    },
     names: &["conntrack", "nft", "ip"],
 };
 /// What ctwatch is compared with, besides `conntrack`.
-const PEERS: Wanted = Wanted { directory: "peers", packages: &["bpftrace"], names: &["bpftrace"] };
+const PEERS: Wanted = Wanted {
+    packages: Packages { part: "vm", directory: "peers", names: &["bpftrace"] },
+    names: &["bpftrace"],
+};
 
 /// What sets a machine up when it starts: what loads modules, sets sysctls, and acts when a module is added.
 const BOOT: Wanted = Wanted {
-    directory: "boot-programs",
-    packages: &["systemd", "udev", "kmod", "procps"],
+    packages: Packages {
+        part: "vm",
+        directory: "boot-programs",
+        names: &["systemd", "udev", "kmod", "procps"],
+    },
     names: &["kmod", "udevadm", "systemd-modules-load", "systemd-sysctl", "sysctl"],
 };
 
@@ -78,7 +86,7 @@ pub(crate) struct Peers {
 
 /// Downloads and unpacks the gateway's programs, unless they are there.
 pub(crate) fn fetch(workspace: &Workspace) -> Result<Programs> {
-    let root = unpacked(workspace, &GATEWAY)?;
+    let root = GATEWAY.packages.fetch(workspace)?;
     let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
     let (programs, libraries) = with_libraries(&root, &loader, GATEWAY.names)?;
     let busybox = find(&root, &["bin", "usr/bin"], "busybox")?;
@@ -87,7 +95,7 @@ pub(crate) fn fetch(workspace: &Workspace) -> Result<Programs> {
 
 /// Downloads and unpacks the programs that ctwatch is compared with, unless they are there.
 pub(crate) fn fetch_peers(workspace: &Workspace) -> Result<Peers> {
-    let root = unpacked(workspace, &PEERS)?;
+    let root = PEERS.packages.fetch(workspace)?;
     let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
     let (programs, libraries) = with_libraries(&root, &loader, PEERS.names)?;
     Ok(Peers { programs, libraries })
@@ -104,7 +112,7 @@ pub(crate) struct BootPrograms {
 
 /// Downloads and unpacks the programs that set a machine up when it starts, unless they are there.
 pub(crate) fn fetch_boot(workspace: &Workspace) -> Result<BootPrograms> {
-    let root = unpacked(workspace, &BOOT)?;
+    let root = BOOT.packages.fetch(workspace)?;
     let loader = find(&root, &LIBRARY_DIRECTORIES, LOADER)?;
     let (programs, libraries) = with_libraries(&root, &loader, BOOT.names)?;
     let directories = ["lib/udev/rules.d", "usr/lib/udev/rules.d"].map(|path| root.join(path));
@@ -114,23 +122,6 @@ pub(crate) fn fetch_boot(workspace: &Workspace) -> Result<BootPrograms> {
         .into_iter()
         .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path.clone())));
     Ok(BootPrograms { programs, libraries, rules: rules.collect() })
-}
-
-fn unpacked(workspace: &Workspace, wanted: &Wanted) -> Result<PathBuf> {
-    let root = workspace.target("vm").join(wanted.directory);
-    let complete = workspace.target("vm").join(format!("{}.complete", wanted.directory));
-    if !complete.exists() {
-        process::say(format!("fetching {} for the virtual machine", wanted.packages.join(", ")));
-        packages::remove_directory(&root)?;
-        let codename = Distribution::of_this_machine().codename;
-        let suites =
-            [codename.clone(), format!("{codename}-updates"), format!("{codename}-security")];
-        let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
-        let archive = Archive::open(workspace.target("vm/apt-programs"), &suites)?;
-        archive.unpack(&archive.closure(wanted.packages)?, &root)?;
-        packages::write(&complete, "")?;
-    }
-    Ok(root)
 }
 
 /// Programs of a root directory, and all libraries that they load.

@@ -1,6 +1,5 @@
 //! Block the few sources that fill the table, in front of conntrack: behind it their entries would be made all the same.
 
-use super::nft;
 use crate::advise::{
     advice::{Advice, Datum, Expected, Severity},
     bounds::Bounds,
@@ -13,7 +12,6 @@ use crate::advise::{
 
 /// In the JSON.
 pub const ID: &str = "block_source";
-const CHAIN: &str = "block";
 
 /// Judges a case.
 pub fn judge(case: &Case, finding: &Finding, _bounds: &Bounds) -> Verdict {
@@ -106,9 +104,9 @@ fn advice(case: &Case, culprit: &Holder) -> Advice {
             ..Expected::default()
         },
         risk: risk(case, &name),
-        commands: commands(culprit),
+        commands: commands(case, culprit),
         until: format!(
-            "An hour after the commands, when the set lets {name} in again by itself. If it goes on, give the last two commands again."
+            "An hour after the command, when {name} is let in again by itself. If it goes on, give the command again."
         ),
     }
 }
@@ -182,22 +180,12 @@ fn evidence(
     evidence
 }
 
-/// Sets whose elements have a timeout, so that what is blocked is let in again if nobody thinks of it.
-fn commands(culprit: &Holder) -> Vec<String> {
-    let (name, (_, family)) = (culprit.name(), nft::family(culprit.address()));
-    let set = if family == "ipv4" { "blocked4" } else { "blocked6" };
-    let [chain, empty] = nft::chain(CHAIN, "prerouting", nft::BEFORE_RAW);
+fn commands(case: &Case, culprit: &Holder) -> Vec<String> {
+    let name = culprit.name();
+    let share = percent_of(culprit.entries, case.entries());
     vec![
-        nft::table(),
-        nft::set("blocked4", "type ipv4_addr; flags timeout; size 65535;"),
-        nft::set("blocked6", "type ipv6_addr; flags interval,timeout; size 65535;"),
-        chain,
-        empty,
-        nft::rule(CHAIN, "ip saddr @blocked4 counter drop"),
-        nft::rule(CHAIN, "ip6 saddr @blocked6 counter drop"),
-        nft::element(set, &format!("{name} timeout 1h")),
-        format!("conntrack -D -f {family} -s {name}"),
-        nft::undo(&[CHAIN]),
+        format!("ctwatch block {name} --for 1h --why 'held {share} of the entries'"),
+        format!("# to undo it: ctwatch unblock {name}"),
     ]
 }
 
@@ -246,10 +234,13 @@ mod tests {
         assert_eq!(advice.expected.entries_freed, Some(9000));
         assert_eq!(advice.expected.memory_bytes, Some(-9000 * 256));
         assert!(advice.changes.is_empty() && !advice.is_unasked);
-        let commands = advice.commands.join("\n");
-        assert!(commands.contains("hook prerouting priority -310"), "{commands}");
-        assert!(commands.contains("blocked4 { 10.9.0.66 timeout 1h }"), "{commands}");
-        assert!(commands.contains("conntrack -D -f ipv4 -s 10.9.0.66"), "{commands}");
+        assert_eq!(
+            advice.commands,
+            [
+                "ctwatch block 10.9.0.66 --for 1h --why 'held 90 % of the entries'",
+                "# to undo it: ctwatch unblock 10.9.0.66"
+            ]
+        );
     }
 
     #[test]
@@ -263,9 +254,7 @@ mod tests {
             ("block-source-2001:db8::/64", Severity::Warning)
         );
         assert!(advice.why.contains("Nobody else was refused"), "{}", advice.why);
-        let commands = advice.commands.join("\n");
-        assert!(commands.contains("blocked6 { 2001:db8::/64 timeout 1h }"), "{commands}");
-        assert!(commands.contains("conntrack -D -f ipv6 -s 2001:db8::/64"), "{commands}");
+        assert!(advice.commands[0].starts_with("ctwatch block 2001:db8::/64 "), "{advice:?}");
     }
 
     #[test]

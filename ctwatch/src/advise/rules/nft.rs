@@ -3,10 +3,8 @@
 
 use std::net::IpAddr;
 
-/// Before conntrack, and before whatever else is done in `raw` (include/uapi/linux/netfilter_ipv4.h,
-/// `NF_IP_PRI_RAW`, -300; `NF_IP_PRI_CONNTRACK`, -200).
-pub(super) const BEFORE_RAW: i32 = -310;
-/// Where packets are kept from being tracked.
+/// Where packets are kept from being tracked: before conntrack (include/uapi/linux/netfilter_ipv4.h, `NF_IP_PRI_RAW`, -300;
+/// `NF_IP_PRI_CONNTRACK`, -200).
 pub(super) const RAW: i32 = -300;
 /// Behind conntrack and before translation of the destination.
 pub(super) const AFTER_CONNTRACK: i32 = -150;
@@ -36,11 +34,6 @@ pub(super) fn rule(chain: &str, rule: &str) -> String {
     format!("nft 'add rule inet ctwatch {chain} {rule}'")
 }
 
-/// An element of a set.
-pub(super) fn element(set: &str, element: &str) -> String {
-    format!("nft 'add element inet ctwatch {set} {{ {element} }}'")
-}
-
 /// How to take the rules of chains away again, for whoever reads the commands: a comment of the shell.
 pub(super) fn undo(chains: &[&str]) -> String {
     let flushed: Vec<String> =
@@ -53,10 +46,10 @@ pub(super) fn name(id: &str) -> String {
     id.replace([':', '/'], "_")
 }
 
-/// What nft and conntrack call the family of an address, the former in a rule.
-pub(super) fn family(address: IpAddr) -> (&'static str, &'static str) {
+/// What nft calls the family of an address in a rule.
+pub(super) fn family(address: IpAddr) -> &'static str {
     match address {
-        IpAddr::V4(_) => ("ip", "ipv4"),
-        IpAddr::V6(_) => ("ip6", "ipv6"),
+        IpAddr::V4(_) => "ip",
+        IpAddr::V6(_) => "ip6",
     }
 }

@@ -123,7 +123,7 @@ fn commands(id: &str, (port, protocol): (u16, u8), servers: &[DestinationNumbers
     let mut commands = vec![nft::table(), chain, empty, chain_local, empty_local];
     for server in servers {
         let address = server.destination.address;
-        let (family, _) = nft::family(address);
+        let family = nft::family(address);
         for chain in [id, &local] {
             commands.push(nft::rule(
                 chain,

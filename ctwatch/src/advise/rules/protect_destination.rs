@@ -121,7 +121,7 @@ struct Target {
 impl Target {
     fn new(case: &Case, flood: &Flood, id: &str) -> Self {
         let Destination { address, port, protocol } = flood.destination;
-        let (family, _) = nft::family(address);
+        let family = nft::family(address);
         let protocol_name = protocol::name(protocol);
         let (name, matched) = match port {
             Some(port) => (
@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_ack_flood_is_not_a_matter_of_handshakes() {
-        let state = StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED", entries: 60_000 };
+        let state =
+            StateNumbers { protocol: "tcp".into(), state: "ESTABLISHED".into(), entries: 60_000 };
         let census =
             Census { entries: 60_000, unreplied: 60_000, states: vec![state], ..Census::default() };
         let advice =

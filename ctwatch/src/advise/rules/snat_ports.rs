@@ -108,7 +108,7 @@ fn sentence(pool: &PoolNumbers) -> String {
 /// Shows the rules to change, and meanwhile frees ports sooner that nobody uses any more.
 fn commands(address: IpAddr, pools: &[&PoolNumbers]) -> Vec<String> {
     let mut commands = vec!["nft -a list ruleset | grep -E 'masquerade|snat' || true".to_owned()];
-    let (family, _) = nft::family(address);
+    let family = nft::family(address);
     let suffix = if family == "ip" { "4" } else { "6" };
     let [chain, empty] = nft::chain("snat-ports", "prerouting", nft::AFTER_CONNTRACK);
     let mut begun = false;

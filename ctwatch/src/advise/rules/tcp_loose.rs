@@ -96,7 +96,7 @@ mod tests {
     fn census(states: &[(&'static str, &'static str, u64)], unreplied: u64) -> Census {
         let states = states.iter().map(|(protocol, state, entries)| StateNumbers {
             protocol: (*protocol).into(),
-            state,
+            state: (*state).into(),
             entries: *entries,
         });
         let states: Vec<StateNumbers> = states.collect();

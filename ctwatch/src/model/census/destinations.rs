@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{bounded::Bounded, distinct::DistinctAddresses, entry::WalkedEntry};
 use crate::model::protocol;
 
@@ -10,7 +12,7 @@ use crate::model::protocol;
 const DESTINATIONS_MAX: usize = 4096;
 
 /// Where packets go, before translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Destination {
     /// The address.
     pub address: IpAddr,
@@ -44,7 +46,7 @@ impl DestinationTally {
 }
 
 /// What is shown of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationNumbers {
     /// Which one.
     pub destination: Destination,

@@ -20,6 +20,7 @@ use std::{
 
 use ctwatch_common::source::SourceKey;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{moment::Moment, source};
 use bounded::Bounded;
@@ -75,7 +76,8 @@ pub struct Tally {
 }
 
 /// The result of one walk, as it is shown. Every number is of the moment of the walk.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Census {
     /// Entries that were met.
     pub entries: u64,
@@ -98,7 +100,7 @@ pub struct Census {
 }
 
 /// Entries of one conntrack zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneNumbers {
     /// The zone, 0 unless rules set one.
     pub zone: u16,

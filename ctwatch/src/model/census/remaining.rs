@@ -1,6 +1,8 @@
 //! How long the entries of each kind have left, second by second: what would end now under a shorter timeout is counted
 //! from this. It knows nothing of how long the timeouts are.
 
+use serde::{Deserialize, Serialize};
+
 use super::{entry::WalkedEntry, state::State};
 
 /// Seconds that are counted one by one, over all kinds together, while the table is walked: 4 MB. With the kernel's
@@ -12,7 +14,7 @@ const TCP_STATES: u8 = 11;
 const KINDS: usize = 2 * TCP_STATES as usize + 7;
 
 /// What of an entry says which timeouts it can have been given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// TCP.
     Tcp {
@@ -138,7 +140,8 @@ impl RemainingCounts {
 }
 
 /// How long all entries have left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RemainingTimes {
     /// Each kind that was met.
     pub kinds: Vec<RemainingOfKind>,
@@ -147,7 +150,7 @@ pub struct RemainingTimes {
 }
 
 /// How long the entries of a kind have left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemainingOfKind {
     /// Which kind.
     pub kind: Kind,

@@ -9,6 +9,8 @@
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     bounded::Bounded,
     destinations::Destination,
@@ -26,7 +28,7 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 /// The ports of one address towards one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pool {
     /// The address that sources are translated to.
     pub address: IpAddr,
@@ -37,7 +39,7 @@ pub struct Pool {
 }
 
 /// What is shown of a pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolNumbers {
     /// Which one.
     pub pool: Pool,
@@ -51,7 +53,7 @@ pub struct PoolNumbers {
 }
 
 /// Ports of a pool that one source holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The source address.
     pub source: IpAddr,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::protocol;
 
 /// What an entry is in: of TCP the state of the tracker, of others whether there was an answer.
@@ -19,12 +21,12 @@ pub enum State {
 }
 
 /// Entries of one protocol in one state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateNumbers {
     /// The protocol's lower-case name, or its number.
     pub protocol: Cow<'static, str>,
     /// The state's name.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Entries in it.
     pub entries: u64,
 }
@@ -101,7 +103,7 @@ impl StateCounts {
                 counts.iter().enumerate().filter(|(_, entries)| **entries > 0).map(
                     move |(state, entries)| StateNumbers {
                         protocol: protocol::name(number),
-                        state: name(state),
+                        state: name(state).into(),
                         entries: *entries,
                     },
                 )
@@ -144,7 +146,7 @@ mod tests {
         counts.add(200, State::Replied);
         let numbers = counts.numbers();
         let lines: Vec<(&str, &str, u64)> =
-            numbers.iter().map(|n| (n.protocol.as_ref(), n.state, n.entries)).collect();
+            numbers.iter().map(|n| (n.protocol.as_ref(), n.state.as_ref(), n.entries)).collect();
         assert_eq!(
             lines,
             [

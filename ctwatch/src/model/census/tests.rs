@@ -78,7 +78,7 @@ fn shares_zones_and_states_are_counted() {
     let walk = walk([udp, tcp, tcp, WalkedEntry { zone: 7, ..udp }]);
     let census = &walk.census;
     assert_eq!((census.entries, census.assured, census.unreplied), (4, 2, 2));
-    let states: Vec<_> = census.states.iter().map(|s| (s.state, s.entries)).collect();
+    let states: Vec<_> = census.states.iter().map(|s| (s.state.as_ref(), s.entries)).collect();
     assert_eq!(states, [("ESTABLISHED", 2), ("unreplied", 2)]);
     assert_eq!(
         census.zones,

@@ -51,7 +51,8 @@ pub(super) fn flood(flood: &Flood) -> Json {
 }
 
 fn state(state: &StateNumbers) -> Json {
-    let names = [("protocol", state.protocol.as_ref().into()), ("state", state.state.into())];
+    let names =
+        [("protocol", state.protocol.as_ref().into()), ("state", state.state.as_ref().into())];
     named(names, fields::STATE, state)
 }
 

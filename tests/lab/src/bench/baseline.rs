@@ -1,16 +1,15 @@
 //! What it takes to read a large table that was there before: ctwatch's first listing beside `conntrack -L`, and its memory.
 //! It must not compare: the host does.
 
-use std::fs::{self, File};
+use std::fs;
 use std::num::NonZeroU64;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::agent::Agent;
 use super::configuration::{Configuration, Group as Whose};
-use super::meter::{Group, Instructions};
+use super::meter::Instructions;
 use super::report::Report;
 use super::workload::{Lab, Measured, Measurement};
 use crate::counters::{self, GlobalSetting};
@@ -73,7 +72,7 @@ pub(super) fn measure(lab: &Lab, report: &mut Report, repeats: u64, entries: u64
         for repeat in 1..=repeats {
             for reader in &READERS {
                 report.say(&format!("repeat {repeat}: {workload}, {}", reader.name));
-                let instructions = read_once(lab, reader)?;
+                let instructions = lab.instructions_of(reader.command)?;
                 let measurement = Measurement {
                     workload,
                     units: until,
@@ -93,27 +92,6 @@ pub(super) fn measure(lab: &Lab, report: &mut Report, repeats: u64, entries: u64
         agent.end()?;
     }
     Ok(())
-}
-
-/// What a reader and the kernel on its behalf execute, from its start to its end.
-fn read_once(lab: &Lab, reader: &Reader) -> Result<u64> {
-    let group = Group::create("reader")?;
-    let output = File::create("/dev/null").context("cannot open /dev/null")?;
-    let status = lab.gateway().within(|| {
-        Command::new("sh")
-            .args(["-c", "echo 0 > \"$0\" && exec \"$@\""])
-            .arg(group.processes())
-            .args(reader.command)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(Stdio::null())
-            .status()
-            .with_context(|| format!("cannot start {}", reader.name))
-    })?;
-    ensure!(status.success(), "{} ended with {status}", reader.name);
-    let instructions = group.instructions()?;
-    group.remove()?;
-    Ok(instructions)
 }
 
 /// `VmHWM` of a process (Documentation/filesystems/proc.rst).

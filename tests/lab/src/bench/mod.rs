@@ -3,6 +3,7 @@
 
 mod agent;
 mod baseline;
+mod blocklist;
 mod configuration;
 mod flat;
 mod hooks;
@@ -49,6 +50,8 @@ pub enum Extent {
     Flat,
     /// Reading a large table once, beside `conntrack -L`.
     Baseline,
+    /// Keeping many sources out, beside a rule for each.
+    Blocklist,
 }
 
 /// Measures, and prints a line for each measurement.
@@ -68,6 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
         Extent::WithPeers | Extent::CtwatchOnly => {}
         Extent::Hooks => return hooks::measure(&lab, &mut report),
         Extent::Flat => return flat::measure(&lab, &mut report, repeats),
+        Extent::Blocklist => return blocklist::measure(&lab, &mut report, repeats),
         Extent::Baseline => {
             return baseline::measure(&lab, &mut report, repeats, options.entries.get());
         }

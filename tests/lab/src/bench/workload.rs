@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,7 +10,7 @@ use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::agent::Agent;
-use super::meter::{Instructions, measure};
+use super::meter::{Group, Instructions, measure};
 use crate::counters::{self, GlobalSetting};
 use crate::flow::FlowPlan;
 use crate::gateway::{Gateway, GatewayPlan, Names};
@@ -122,6 +123,28 @@ impl Lab {
     /// When there is no such timeout.
     pub(super) fn set_timeout(&self, timeout: &str, timeout_s: u32) -> Result<()> {
         self.gateway.set_timeout(timeout, timeout_s)
+    }
+
+    /// What a program and the kernel on its behalf execute in the gateway, from its start to its end.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn instructions_of(&self, command: &[&str]) -> Result<u64> {
+        let group = Group::create("program")?;
+        let output = self.gateway().within(|| {
+            Command::new("sh")
+                .args(["-c", "echo 0 > \"$0\" && exec \"$@\" > /dev/null"])
+                .arg(group.processes())
+                .args(command)
+                .stdin(Stdio::null())
+                .output()
+                .with_context(|| format!("cannot start {command:?}"))
+        })?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
+        let instructions = group.instructions()?;
+        group.remove()?;
+        Ok(instructions)
     }
 
     fn idle(&self, workload: &'static str, agent: Option<&Agent>) -> Result<Measurement> {

@@ -1,0 +1,46 @@
+//! Where snapshots come from: the kernel, or a recording. Whoever shows them does not see a difference.
+
+use std::sync::Arc;
+
+use super::look::Look;
+use crate::{
+    exit::CommandError,
+    model::snapshot::Snapshot,
+    recording::{parts::PartsError, player::Player},
+};
+
+/// Where snapshots come from.
+#[derive(Debug)]
+pub enum Origin {
+    /// They are made now.
+    Kernel(Box<Look>),
+    /// They were made earlier.
+    Recording(Box<Player>),
+}
+
+impl Origin {
+    /// The next snapshot, those of one interval one after another; `None` after the last one. Safe to be dropped
+    /// and called again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot go on.
+    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, CommandError> {
+        match self {
+            Self::Kernel(look) => look.next().await,
+            Self::Recording(player) => player.next().await.map_err(|error| failed(&error)),
+        }
+    }
+
+    /// Whether the last snapshot was the last one of its interval.
+    pub fn is_interval_complete(&self) -> bool {
+        match self {
+            Self::Kernel(look) => look.is_interval_complete(),
+            Self::Recording(player) => player.is_interval_complete(),
+        }
+    }
+}
+
+fn failed(error: &PartsError) -> CommandError {
+    CommandError::Failed(anyhow::anyhow!(error.to_string()))
+}
