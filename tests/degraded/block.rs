@@ -10,11 +10,10 @@ use ctwatch::blocklist::ruleset::ELEMENTS_MAX;
 use ctwatch_lab::{Flood, FlowPlan, Gateway, counters, wait};
 use serde_json::Value;
 
+use crate::nobody::Nobody;
 use crate::observed::{ctwatch, gateway, ip, wait_for_entries};
 
 const ABUSER: &str = "10.0.1.66";
-/// Nobody, on every Linux.
-const NOBODY: u32 = 65_534;
 
 struct Lab {
     gateway: Gateway,
@@ -362,7 +361,7 @@ fn without_nft_or_permission_it_says_what_is_missing() {
     // The places that nft may lie in, hidden in a mount namespace of its own.
     let hide = "mount --bind \"$0\" /usr/sbin && if [ -d /usr/local/sbin ]; then mount --bind \"$0\" /usr/local/sbin; fi && exec \"$@\"";
     let netns = lab.gateway.gateway().name();
-    let program = ctwatch();
+    let (program, nobody) = (ctwatch(), Nobody::new());
     for command in [
         &["block", "10.0.1.1", "--now"][..],
         &["block", "10.0.1.1"],
@@ -380,12 +379,7 @@ fn without_nft_or_permission_it_says_what_is_missing() {
         assert_eq!(hidden.status.code(), Some(77), "{command:?}: {}", said(&hidden));
         assert!(said(&hidden).contains("install the package nftables"), "{}", said(&hidden));
 
-        // The binary may lie where nobody may go.
-        let copied = lab.state.path().join("ctwatch");
-        fs::copy(&program, &copied).unwrap();
-        fs::set_permissions(lab.state.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-        let nobody = Command::new(&copied).args(command).uid(NOBODY).gid(NOBODY).output().unwrap();
+        let nobody = nobody.run(command);
         assert_eq!(nobody.status.code(), Some(77), "{command:?}: {}", said(&nobody));
         assert!(said(&nobody).contains("as root"), "{}", said(&nobody));
     }

@@ -1,16 +1,12 @@
 //! `check` without hooks and without privilege: it needs neither.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use ctwatch_lab::{FlowPlan, counters, skip};
 
+use crate::nobody::Nobody;
 use crate::observed::{ctwatch, gateway, ip, wait_for_entries};
 
-/// Nobody, on every Linux.
-const NOBODY: u32 = 65_534;
 const FLOWS: u64 = 40;
 
 #[test]
@@ -62,13 +58,7 @@ fn it_needs_no_privilege() {
     if let Some(reason) = skip::why_no_gateway() {
         return skip(&reason);
     }
-    let directory = tempfile::tempdir().unwrap();
-    // The binary may lie where nobody may go.
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = directory.path().join("ctwatch");
-    fs::copy(ctwatch(), &program).unwrap();
-    let output =
-        Command::new(&program).args(["check", "-w", "0"]).uid(NOBODY).gid(NOBODY).output().unwrap();
+    let output = Nobody::new().run(&["check", "-w", "0"]);
     let line = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert!(line.starts_with("CONNTRACK WARNING - ") && line.contains(" | entries="), "{line}");

@@ -1,18 +1,15 @@
 //! What a doctor tells where it cannot hook, may not look, or finds nothing; its JSON is what the schema says.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use ctwatch_lab::{FlowPlan, Namespace, counters, skip};
 use serde_json::Value;
 
+use crate::nobody::Nobody;
 use crate::observed::{ctwatch, gateway, ip, wait_for_entries, without_hooks};
 
-/// Nobody, on every Linux.
-const NOBODY: u32 = 65_534;
 const FLOWS: u64 = 30;
 
 #[test]
@@ -75,12 +72,8 @@ fn without_privilege_it_tells_what_it_can_and_what_it_cannot() {
     if let Some(reason) = skip::why_no_gateway() {
         return skip(&reason);
     }
-    // The binary may lie where nobody may go.
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = directory.path().join("ctwatch");
-    fs::copy(ctwatch(), &program).unwrap();
-    let report = report(&as_nobody(&program, &["doctor", "--json"]));
+    let nobody = Nobody::new();
+    let report = report(&nobody.run(&["doctor", "--json"]));
     let why = report["why_no_look"].as_str().unwrap();
     assert!(why.contains("CAP_NET_ADMIN"), "{why}");
     let verdict = &signs(&report, "verdict")[0];
@@ -94,7 +87,7 @@ fn without_privilege_it_tells_what_it_can_and_what_it_cannot() {
 
     let gateway = gateway().unwrap();
     let arguments = ["doctor", "--netns", gateway.gateway().name()];
-    let output = as_nobody(&program, &arguments);
+    let output = nobody.run(&arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(77), "{said}");
     assert!(output.stdout.is_empty() && said.contains("CAP_SYS_ADMIN"), "{said}");
@@ -117,10 +110,6 @@ fn its_text_is_for_eighty_columns() {
     let too_long = text.lines().find(|line| line.chars().count() > 80);
     // A path or an address may be longer than a line.
     assert!(too_long.is_none_or(|line| !line.trim().contains(' ')), "{too_long:?}");
-}
-
-fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
-    Command::new(program).args(arguments).uid(NOBODY).gid(NOBODY).output().unwrap()
 }
 
 /// The one line, which has the keys that the schema asks for, each of a type that it allows.

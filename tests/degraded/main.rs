@@ -43,6 +43,8 @@ mod flood;
 #[cfg(test)]
 mod listing;
 #[cfg(test)]
+mod nobody;
+#[cfg(test)]
 mod nothing_tracked;
 #[cfg(test)]
 mod observed;

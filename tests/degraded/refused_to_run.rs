@@ -1,34 +1,24 @@
 //! Where it cannot run: one sentence and status 77, no backtrace.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use ctwatch_lab::{FlowPlan, skip};
 
+use crate::nobody::Nobody;
 use crate::observed::{ctwatch, gateway, has_kprobes, ip, wait_for_entries};
-
-/// Nobody, on every Linux.
-const NOBODY: u32 = 65_534;
 
 #[test]
 fn without_privilege_it_says_what_is_missing() {
     let Some(gateway) = gateway() else { return };
     FlowPlan::udp(ip("10.0.1.2"), 3).send(gateway.client()).unwrap();
     wait_for_entries(&gateway, 3);
-    // The binary may lie where nobody may go.
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = directory.path().join("ctwatch");
-    fs::copy(ctwatch(), &program).unwrap();
+    let nobody = Nobody::new();
     for (arguments, missing) in [
         (["watch", "--once", "--netns", "self"], "CAP_NET_ADMIN"),
         (["watch", "--once", "--netns", gateway.gateway().name()], "CAP_SYS_ADMIN"),
         (["events", "--no-wait", "--netns", "self"], "CAP_NET_ADMIN"),
     ] {
-        let said = assert_cannot_run(&as_nobody(&program, &arguments));
+        let said = assert_cannot_run(&nobody.run(&arguments));
         assert!(said.contains("permission") && said.contains(missing), "{said}");
     }
 }
@@ -76,16 +66,6 @@ fn without_hooks_an_audit_checks_nothing() {
         let note = identity["note"].as_str().unwrap();
         assert!(identity["holds"].is_null() && note.contains("--attach netlink"), "{identity}");
     }
-}
-
-fn as_nobody(program: &Path, arguments: &[&str]) -> Output {
-    Command::new(program)
-        .args(arguments)
-        .env("RUST_BACKTRACE", "1")
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .output()
-        .unwrap()
 }
 
 #[track_caller]

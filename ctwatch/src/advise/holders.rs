@@ -7,10 +7,8 @@ use ctwatch_common::source::FAMILY_IPV6;
 use ipnet::IpNet;
 
 use super::case::Case;
-use crate::model::source;
+use crate::model::source::{self, CUSTOMER_IPV6};
 
-/// A customer's part of IPv6.
-const CUSTOMER_IPV6: u8 = 64;
 /// Who stands out holds, or asks for, at least this share of all.
 const SHARE_MIN: f64 = 0.1;
 /// And so many times as much as the next one who does not.

@@ -5,6 +5,8 @@
 use ipnet::{IpNet, Ipv6Net};
 use serde_json::{Value, json};
 
+use crate::model::source::CUSTOMER_IPV6;
+
 /// The family of ctwatch's own table.
 pub const FAMILY: &str = "inet";
 /// ctwatch's own table, beside the operator's rules.
@@ -16,9 +18,6 @@ pub const CHAIN: &str = "block";
 pub const PRIORITY: i32 = -310;
 /// The most elements of a set.
 pub const ELEMENTS_MAX: usize = 131_072;
-
-/// The part of IPv6 that one customer has.
-const CUSTOMER_IPV6: u8 = 64;
 
 /// A set of blocked sources. Addresses, and the /64s of IPv6, are looked up in a hash; other networks in a tree, from which nft
 /// 1.0.6 takes elements out in a time that grows with the square of their number.
@@ -126,7 +125,7 @@ impl Set {
     pub fn source(self, network: IpNet) -> IpNet {
         match (self, network) {
             (Self::Customers6, IpNet::V6(first)) => {
-                Ipv6Net::new_assert(first.addr(), CUSTOMER_IPV6).into()
+                Ipv6Net::new(first.addr(), CUSTOMER_IPV6).map_or(network, IpNet::V6)
             }
             _ => network,
         }

@@ -12,9 +12,7 @@ use super::{
     protected::{Protected, unmapped},
     window::{Activity, Window},
 };
-
-/// A customer's part of IPv6: whoever has an address has all of them.
-pub const CUSTOMER_IPV6: u8 = 64;
+use crate::model::source::CUSTOMER_IPV6;
 
 /// Chooses from the window who is listed under the policy; nobody who is protected.
 pub fn select(window: &Window, policy: &Policy, protected: &Protected) -> Blocklist {

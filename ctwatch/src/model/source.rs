@@ -11,6 +11,9 @@ use ctwatch_common::{
 };
 use ipnet::IpNet;
 
+/// The part of IPv6 that one customer has: whoever has an address of it has all of them.
+pub const CUSTOMER_IPV6: u8 = 64;
+
 /// A hash that is quick and seeded anew for each process: all sources go through maps many times an interval.
 pub type QuickHash = foldhash::fast::RandomState;
 /// Something for each source.

@@ -1,9 +1,7 @@
 //! Decisions for `cscli decisions import`, which CrowdSec's bouncers carry out.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -57,10 +55,9 @@ struct Decision {
 
 impl Decision {
     fn entry(self) -> Option<Entry> {
-        let network = self.value.parse().or_else(|_| self.value.parse::<IpAddr>().map(IpNet::from));
         let duration_s = self.duration.strip_suffix('s')?.parse().ok()?;
         Some(Entry {
-            network: network.ok()?,
+            network: super::network(&self.value)?,
             duration: Some(Duration::from_secs(duration_s)),
             why: Some(self.reason),
         })

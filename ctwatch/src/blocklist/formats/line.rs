@@ -1,6 +1,5 @@
 //! A line of a list that is read back, word by word, so that what is wrong with it is told with its number.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -46,9 +45,7 @@ impl<'a> Line<'a> {
     /// The next word, an address or a network.
     pub(super) fn network(&mut self) -> Result<IpNet, ParseError> {
         let before = *self;
-        let word = self.word()?;
-        let network = word.parse().or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
-        network.map_err(|_| before.wrong("an address or a network"))
+        super::network(self.word()?).ok_or_else(|| before.wrong("an address or a network"))
     }
 
     /// The next word, whole seconds.
