@@ -12,11 +12,12 @@ use crate::{
             FirewallError,
             cap_plan::CapError,
             caps::Capped,
-            effect::{Effect, Remembered, Verdict},
+            effect::{self, Effect, Remembered, Verdict},
             listing::{Blocked, Listing},
             plan::PlanError,
         },
         record::Place,
+        state::State,
     },
     cli::ProtectedArguments,
     clock,
@@ -133,6 +134,12 @@ impl From<ChangeError> for CommandError {
 
 fn nothing_changed(why: &str) -> CommandError {
     CommandError::Failed(anyhow::anyhow!("nothing was changed: {why}"))
+}
+
+/// What is told of everything that is there.
+pub(super) fn report_of_all(place: &Place, listing: &Listing, state: &State) -> Report {
+    let blocks = report(place, listing, listing.blocks.iter(), &effect::read(state));
+    Report { caps: listing.caps.held.clone(), ..blocks }
 }
 
 /// What is told of caps, and of what is wrong with the rules.
