@@ -310,7 +310,7 @@ impl<'a> Lab<'a> {
             processors,
             further_ports: &[],
         };
-        let show = |line: &str| show_test(&boot.kernel.series, line);
+        let show = |line: &str| show_test(&boot.kernel.series, start.elapsed(), line);
         let found = self.qemu.test(&machine, &log, boot.scale.deadline(), show)?;
         let outcome = match found {
             Ok(outcome) => outcome,
@@ -393,9 +393,9 @@ pub(crate) fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result
     kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
 }
 
-fn show_test(series: &str, line: &str) {
+fn show_test(series: &str, since_boot: Duration, line: &str) {
     if ["test ", "ctwatch-lab: ", "running "].iter().any(|start| line.starts_with(start)) {
-        process::print(format!("  {series}: {line}"));
+        process::print(format!("  {series} {:4} s: {line}", since_boot.as_secs()));
     }
 }
 
