@@ -12,6 +12,8 @@ mod doctor;
 mod documents;
 mod protected;
 mod recording;
+#[cfg(feature = "screen")]
+mod top;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -33,6 +35,8 @@ pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
 pub use self::recording::{RecordArguments, ReplayArguments};
+#[cfg(feature = "screen")]
+pub use self::top::TopArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,

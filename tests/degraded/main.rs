@@ -56,4 +56,6 @@ mod refused_to_run;
 #[path = "../kernel/source_entries.rs"]
 mod source_entries;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod without_ctnetlink;

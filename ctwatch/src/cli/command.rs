@@ -23,6 +23,10 @@ Examples:
   ctwatch watch --netns gateway              the table of a network namespace
   ctwatch watch --netns all                  the tables of all of them")]
     Watch(WatchArguments),
+    /// The same on a screen, with keys: sort, filter, look into a source, advice
+    #[cfg(feature = "screen")]
+    #[command(after_help = super::top::HELP)]
+    Top(super::TopArguments),
     /// Follow what happens to single packets: refusals
     #[command(after_help = "\
 Examples:

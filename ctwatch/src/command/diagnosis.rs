@@ -14,12 +14,12 @@ use crate::{
     exit::CommandError,
     host::{
         facts,
-        namespace::{NamespaceChoice, NetworkNamespace},
+        namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
         settings,
     },
     model::{
         limits::{Limits, SortBy},
-        snapshot::Snapshot,
+        recent::Lately,
     },
 };
 
@@ -73,34 +73,36 @@ pub async fn case_with_patience(
     let Some(look) = begun else { return Ok(None) };
     let mut look = TimedLook::new(look, duration, &mut interrupts);
     let Some(seen) = look_on(&mut look).await? else { return Ok(None) };
+    of_look(target, seen).map(Some)
+}
+
+/// Adds to what was seen of a namespace how the kernel is set and what the machine is.
+///
+/// # Errors
+///
+/// If the namespace is gone or its settings cannot be read.
+pub fn of_look(target: &NamespaceTarget, seen: Lately) -> Result<Case, CommandError> {
     let namespace = NetworkNamespace::open(target)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let settings = settings::read_in(&namespace)
         .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
     let mut facts = facts::read_in(&namespace, &settings);
     facts.timeouts_of_rules = policies::count_in(&namespace).ok();
-    let Seen { first, last, entries_max, seconds } = seen;
+    let Lately { first, last, entries_max, seconds } = seen;
     // Entries that are translated show it whatever rules can be read.
     if last.census.as_ref().is_some_and(|now| !now.census.snat_pools.is_empty()) {
         facts.translates_sources = Some(true);
     }
-    Ok(Some(Case { seconds, first, last, entries_max, settings, facts }))
+    Ok(Case { seconds, first, last, entries_max, settings, facts })
 }
 
-struct Seen {
-    first: Arc<Snapshot>,
-    last: Arc<Snapshot>,
-    entries_max: u64,
-    seconds: f64,
-}
-
-async fn look_on(look: &mut TimedLook<'_>) -> Result<Option<Seen>, CommandError> {
-    let mut seen: Option<Seen> = None;
+async fn look_on(look: &mut TimedLook<'_>) -> Result<Option<Lately>, CommandError> {
+    let mut seen: Option<Lately> = None;
     while let Some(last) = look.next().await? {
         // Where conntrack has been loaded again the counters have begun again.
         seen =
             seen.filter(|seen| seen.last.mode.attached_at_wall_ns == last.mode.attached_at_wall_ns);
-        let seen = seen.get_or_insert_with(|| Seen {
+        let seen = seen.get_or_insert_with(|| Lately {
             first: Arc::clone(&last),
             last: Arc::clone(&last),
             entries_max: 0,

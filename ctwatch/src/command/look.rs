@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::Instant,
 };
 
@@ -124,6 +125,7 @@ pub struct Look {
     session: Option<Session>,
     is_stopping: bool,
     waiting: Waiting,
+    listener: Option<mpsc::Sender<String>>,
 }
 
 /// What has been said about waiting.
@@ -175,6 +177,7 @@ impl Look {
             session: None,
             is_stopping: false,
             waiting: Waiting::Silently,
+            listener: None,
         };
         tokio::select! {
             biased;
@@ -209,13 +212,34 @@ impl Look {
                 Err(SessionError::Collect(CollectError::Misread(why)))
                     if self.attach.ceiling == Ceiling::Highest =>
                 {
-                    say(&format!("the hooks are given up, counting begins at 0 again: {why}"));
+                    self.say(&format!("the hooks are given up, counting begins at 0 again: {why}"));
                     self.session = None;
                     self.attach.ceiling = Ceiling::Netlink;
                     self.attach.why_no_hooks = Some(why);
                 }
                 next => return next.map_err(session_error),
             }
+        }
+    }
+
+    /// From now on tells this listener what it would say on standard error, as far as that keeps up.
+    pub fn tell(&mut self, listener: mpsc::Sender<String>) {
+        self.listener = Some(listener);
+    }
+
+    /// Lets this much time be between two snapshots from now on.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.pace.interval = interval;
+        if let Some(session) = &self.session {
+            session.set_interval(interval);
+        }
+    }
+
+    fn say(&self, sentence: &str) {
+        match &self.listener {
+            // Whoever does not listen misses it.
+            Some(listener) => drop(listener.try_send(sentence.to_owned())),
+            None => say(sentence),
         }
     }
 
@@ -248,7 +272,7 @@ impl Look {
                 }
                 opened => {
                     if self.waiting == Waiting::Unloaded && opened.is_ok() {
-                        say("connection tracking is back; counting begins at 0 again");
+                        self.say("connection tracking is back; counting begins at 0 again");
                     }
                     self.waiting = Waiting::Silently;
                     return opened.map_err(session_error);
@@ -259,7 +283,7 @@ impl Look {
 
     fn unloaded(&mut self) {
         if self.waiting != Waiting::Unloaded {
-            say("connection tracking has been unloaded; waiting for it");
+            self.say("connection tracking has been unloaded; waiting for it");
             self.waiting = Waiting::Unloaded;
         }
     }
@@ -296,7 +320,7 @@ impl Look {
                 return Err(CommandError::CannotRun(hint(nothing)));
             }
             if self.waiting == Waiting::Silently {
-                say(&format!("{}; waiting", hint(nothing)));
+                self.say(&format!("{}; waiting", hint(nothing)));
                 self.waiting = Waiting::Announced;
             }
             if let Some(choice) = choice {

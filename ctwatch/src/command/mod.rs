@@ -28,6 +28,8 @@ mod replaced_file;
 pub mod replay;
 pub mod rollback;
 mod timed_look;
+#[cfg(feature = "screen")]
+pub mod top;
 pub mod unblock;
 mod undoing;
 pub mod view;

@@ -24,6 +24,7 @@ pub mod observation;
 pub mod prefix;
 pub mod protocol;
 pub mod ranking;
+pub mod recent;
 pub mod residency;
 pub mod rows;
 pub mod seen_by_netlink;
