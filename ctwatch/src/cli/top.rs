@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{LookArguments, StateArguments, duration, interval};
+use super::{LookArguments, duration, interval};
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -32,7 +32,4 @@ pub struct TopArguments {
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
-    /// Where changes are remembered
-    #[command(flatten)]
-    pub state: StateArguments,
 }

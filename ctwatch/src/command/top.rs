@@ -90,7 +90,7 @@ pub async fn run(arguments: &TopArguments) -> Result<(), CommandError> {
     let (send, inputs) = mpsc::channel(INPUTS_WAITING);
     let (paces, of_paces) = mpsc::channel(INPUTS_WAITING);
     let session = tokio::spawn(following::follow(look, of_paces, send.clone()));
-    let changes = change::state::State::at(arguments.state.state_dir.as_deref());
+    let changes = change::state::State::at(None);
     let deeds = Deeds::new(arguments, send.clone());
     let findings = Findings::new(arguments.look.netns.clone(), changes, send);
     let mut top = Top {

@@ -18,7 +18,6 @@ use crate::{
 pub(super) struct Deeds {
     choice: NamespaceChoice,
     attach: OsString,
-    state_dir: Vec<OsString>,
     screen: mpsc::Sender<Input>,
     running: Vec<JoinHandle<()>>,
 }
@@ -28,16 +27,7 @@ impl Deeds {
     pub(super) fn new(arguments: &TopArguments, screen: mpsc::Sender<Input>) -> Self {
         let attach = arguments.look.attach.to_possible_value();
         let attach = attach.map_or_else(|| "auto".into(), |value| value.get_name().into());
-        let state_dir = arguments.state.state_dir.as_ref();
-        let state_dir =
-            state_dir.map_or_else(Vec::new, |dir| vec!["--state-dir".into(), dir.into()]);
-        Self {
-            choice: arguments.look.netns.clone(),
-            attach,
-            state_dir,
-            screen,
-            running: Vec::new(),
-        }
+        Self { choice: arguments.look.netns.clone(), attach, screen, running: Vec::new() }
     }
 
     /// Runs one.
@@ -76,9 +66,6 @@ impl Deeds {
             Deed::Plan(_) | Deed::Apply(_) => words.extend(namespace.into_iter().chain(attach)),
             Deed::Unblock(_) => words.extend(namespace),
             Deed::Confirm | Deed::RollBack => {}
-        }
-        if !matches!(deed, Deed::Unblock(_)) {
-            words.extend(self.state_dir.iter().cloned());
         }
         words
     }
