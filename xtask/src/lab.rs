@@ -44,7 +44,7 @@ impl Scale {
     /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
     fn deadline(self) -> Duration {
         match self {
-            Self::Usual => Duration::from_secs(30 * 60),
+            Self::Usual => Duration::from_secs(40 * 60),
             Self::Long => Duration::from_secs(4 * 60 * 60),
         }
     }
