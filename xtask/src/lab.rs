@@ -1,9 +1,9 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
+mod boot;
 mod reboot;
 
 use std::fs::{self, File};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::boot::Boot;
+use self::boot::{Part, What, machines_at_once};
 use crate::budget;
 use crate::cargo;
 use crate::dist;
@@ -44,7 +46,7 @@ impl Scale {
     /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
     fn deadline(self) -> Duration {
         match self {
-            Self::Usual => Duration::from_secs(30 * 60),
+            Self::Usual => Duration::from_secs(40 * 60),
             Self::Long => Duration::from_secs(4 * 60 * 60),
         }
     }
@@ -141,91 +143,6 @@ pub(crate) fn fetch_all(
     Ok((kernels, outcome))
 }
 
-/// What is done with a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// One machine, with so many processors, runs a part of the scenarios one after another.
-    Scenarios(Processors, Part),
-    /// The scenarios of a reboot, each in a machine of its own.
-    Reboots,
-}
-
-/// A share of the scenarios, for machines side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    /// Which one, from 1.
-    number: usize,
-    /// How many there are.
-    of: usize,
-}
-
-impl Part {
-    const WHOLE: Self = Self { number: 1, of: 1 };
-
-    /// As many as there are processors for.
-    fn all() -> impl Iterator<Item = Self> {
-        let of = machines_at_once();
-        (1..=of).map(move |number| Self { number, of })
-    }
-}
-
-/// An emulated processor keeps one of this machine's busy.
-fn machines_at_once() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-/// A kernel, and what is run on it.
-#[derive(Debug)]
-pub(crate) struct Boot<'a> {
-    kernel: &'a Kernel,
-    what: What,
-    filters: Vec<String>,
-    scale: Scale,
-}
-
-impl<'a> Boot<'a> {
-    /// The machines for scenarios on one kernel: all of them, unless filters choose some, are shared out to as many as can
-    /// run at once. Those that need two processors have one of their own, and those of a reboot have several.
-    pub(crate) fn of(kernel: &'a Kernel, filters: &[String], scale: Scale) -> Vec<Self> {
-        let (two, one): (Vec<String>, Vec<String>) =
-            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
-        let (reboots, one): (Vec<String>, Vec<String>) =
-            one.into_iter().partition(|filter| filter.contains(reboot::REBOOT));
-        let mut boots = Vec::new();
-        let boot = |what, filters| Self { kernel, what, filters, scale };
-        if filters.is_empty() || !one.is_empty() {
-            let others = ["--skip", TWO_PROCESSORS, "--skip", reboot::REBOOT].map(str::to_owned);
-            let shares = if one.is_empty() { Part::all().collect() } else { vec![Part::WHOLE] };
-            boots.extend(shares.into_iter().map(|part| {
-                let scenarios = What::Scenarios(Processors::One, part);
-                boot(scenarios, [one.as_slice(), &others].concat())
-            }));
-        }
-        if filters.is_empty() || !two.is_empty() {
-            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            boots.push(boot(What::Scenarios(Processors::Two, Part::WHOLE), two));
-        }
-        if filters.is_empty() || !reboots.is_empty() {
-            boots.push(boot(What::Reboots, Vec::new()));
-        }
-        boots
-    }
-
-    /// What its files are called by.
-    fn name(&self) -> String {
-        match self.what {
-            What::Scenarios(Processors::One, Part::WHOLE) => self.kernel.series.clone(),
-            What::Scenarios(Processors::One, Part { number, of }) => {
-                format!("{}-{number}-of-{of}", self.kernel.series)
-            }
-            What::Scenarios(Processors::Two, _) => {
-                format!("{}-{TWO_PROCESSORS}", self.kernel.series)
-            }
-            What::Reboots => format!("{}-reboot", self.kernel.series),
-        }
-    }
-}
-
 impl<'a> Lab<'a> {
     /// Everything for testing.
     pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
@@ -253,28 +170,13 @@ impl<'a> Lab<'a> {
         let lock = workspace.lock("vm")?;
         let qemu = Qemu::prepare(workspace)?;
         let programs = programs::fetch(workspace)?;
-        let ctwatch = dist::build(workspace)?;
-        process::say("building the lab");
-        let mut lab = cargo::static_cargo(
-            workspace,
-            &["build", "--quiet", "--locked", "--package", "ctwatch-lab"],
-        );
-        let lab = cargo::executable(&mut lab, "ctwatch-lab")?;
-        let kernel_tests = match purpose {
-            Purpose::Show | Purpose::Bench => None,
+        let (ctwatch, lab, kernel_tests) = match purpose {
+            Purpose::Show | Purpose::Bench => {
+                (dist::build(workspace)?, build_lab(workspace)?, None)
+            }
             Purpose::Test => {
-                process::say("building the kernel tests");
-                let arguments = [
-                    "test",
-                    "--quiet",
-                    "--locked",
-                    "--no-run",
-                    "--package",
-                    "ctwatch",
-                    "--test",
-                    "kernel",
-                ];
-                Some(cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "kernel")?)
+                let [ctwatch, lab, kernel_tests] = build_for_tests(workspace)?;
+                (ctwatch, lab, Some(kernel_tests))
             }
         };
         Ok(Self {
@@ -421,6 +323,31 @@ impl<'a> Lab<'a> {
         packages::write(&path, initramfs::build(kernel, &self.ours, &self.programs, None)?)?;
         Ok(path)
     }
+}
+
+/// The lab's own program.
+pub(crate) fn build_lab(workspace: &Workspace) -> Result<PathBuf> {
+    process::say("building the lab");
+    let arguments = ["build", "--quiet", "--locked", "--package", "ctwatch-lab"];
+    cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "ctwatch-lab")
+}
+
+/// ctwatch, the lab's program and the tests of the kernel, at once: one by one cargo would choose other features for what they
+/// have in common, and build it again for each.
+fn build_for_tests(workspace: &Workspace) -> Result<[PathBuf; 3]> {
+    process::say("building the static ctwatch, the lab and the kernel tests");
+    let arguments = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--package=ctwatch",
+        "--package=ctwatch-lab",
+        "--bin=ctwatch",
+        "--bin=ctwatch-lab",
+        "--test=kernel",
+    ];
+    let names = ["ctwatch", "ctwatch-lab", "kernel"];
+    cargo::executables(&mut cargo::static_cargo(workspace, &arguments), names)
 }
 
 /// The kernel that is named, or else the first of the usual ones.
