@@ -88,7 +88,7 @@ fn apply_does_what_it_showed_and_shows_what_it_did() {
     let advised = top.shows("4", "raise-limit (");
     let line = advised.lines().find(|line| line.contains("raise-limit (")).unwrap();
     let number = line.trim().split('.').next().unwrap();
-    let planned = top.shows(&format!("a{number}"), "y carries it out");
+    let planned = top.shows(&format!("a{number}"), "y carry it out");
     println!("{planned}");
     assert_eq!(sizes(), (ENTRIES, BUCKETS), "showing a plan changes nothing");
     top.shows("y", "c keeps it, U undoes it");

@@ -74,6 +74,11 @@ impl Top {
     fn capture(&mut self, colour: &str) {
         for (columns, lines) in SIZES {
             self.terminal.resize(columns, lines).unwrap();
+            // The last line is where it belongs once all of it is drawn anew.
+            let is_last = |text: &str| {
+                text.lines().nth(usize::from(lines) - 1).is_some_and(|line| line.contains("q quit"))
+            };
+            self.terminal.wait_for("the new size", is_last).unwrap();
             for (name, keys, shown) in TABS {
                 self.terminal.press(keys).unwrap();
                 let is_there = |text: &str| lines < ROOM || text.contains(shown);
