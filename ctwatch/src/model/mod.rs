@@ -27,6 +27,7 @@ pub mod ranking;
 pub mod residency;
 pub mod rows;
 pub mod seen_by_netlink;
+pub mod since;
 pub mod snapshot;
 pub mod source;
 pub mod suppressed;

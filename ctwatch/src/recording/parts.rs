@@ -1,7 +1,7 @@
 //! All parts of a recording, one after another, as far as they are there and whole.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use super::{
     part_path,
     reader::{Missing, ReadError, Reader, Recorded},
 };
-use crate::model::snapshot::Snapshot;
+use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,7 @@ pub struct Parts {
     beginning: Beginning,
     missing: Missing,
     ending: Option<Ending>,
+    machine_states: BTreeMap<u32, MachineState>,
     snapshots: u64,
     is_over: bool,
 }
@@ -66,6 +67,7 @@ impl Parts {
             beginning: beginning.unwrap_or_default(),
             missing: Missing::default(),
             ending: None,
+            machine_states: BTreeMap::new(),
             snapshots: 0,
             is_over: false,
         })
@@ -74,6 +76,11 @@ impl Parts {
     /// What the first part that is there says of itself.
     pub fn beginning(&self) -> &Beginning {
         &self.beginning
+    }
+
+    /// The last that was read of what the machine was for a namespace; `None` where nobody has recorded that.
+    pub fn machine_state(&self, netns: u32) -> Option<&MachineState> {
+        self.machine_states.get(&netns)
     }
 
     /// Whether all of it has been read.
@@ -134,6 +141,9 @@ impl Parts {
                     return Ok(Some((snapshot, place)));
                 }
                 Some(Recorded::Ending(ending)) => self.ending = Some(ending),
+                Some(Recorded::MachineState(state)) => {
+                    self.machine_states.insert(state.netns, *state);
+                }
                 Some(Recorded::Beginning(_)) => self.ending = None,
                 None => {
                     self.missing.include(&self.reader.take_missing());

@@ -13,7 +13,7 @@ use super::{
     item::{self, Beginning, Ending, Kind, Place, Shared, SnapshotRecord},
     prologue::{self, Prologue},
 };
-use crate::model::snapshot::Snapshot;
+use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -42,6 +42,8 @@ pub enum Recorded {
     Beginning(Box<Beginning>),
     /// What was seen at the end of an interval, of one namespace.
     Snapshot(Arc<Snapshot>, Place),
+    /// What the machine was and how it was set, until the next one of that namespace.
+    MachineState(Box<MachineState>),
     /// Nothing follows in this file.
     Ending(Ending),
 }
@@ -184,6 +186,9 @@ impl<R: Read> Reader<R> {
                     .map(|beginning| self.items.push_back(Recorded::Beginning(beginning))),
                 Some(Kind::Ending) => {
                     item::read(body).map(|ending| self.items.push_back(Recorded::Ending(ending)))
+                }
+                Some(Kind::MachineState) => {
+                    item::read(body).map(|state| self.items.push_back(Recorded::MachineState(state)))
                 }
                 Some(Kind::Snapshot) => item::read::<SnapshotRecord<'static>>(body)
                     .and_then(|record| record.into_snapshot(&shared))
