@@ -11,6 +11,7 @@ mod command;
 mod doctor;
 mod documents;
 mod protected;
+mod recorded;
 mod recording;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -32,6 +33,7 @@ pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
+pub use self::recorded::RecordingArguments;
 pub use self::recording::{RecordArguments, ReplayArguments};
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::{
     facts::Facts,
+    machine_state::MachineState,
+    seen::Seen,
     settings::Settings,
     sizing::chains::{self, Insertions},
 };
@@ -28,6 +30,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// Of what was seen, and what the machine was in the end.
+    pub fn of(seen: Seen, state: MachineState) -> Self {
+        let Seen { first, last, entries_max, seconds } = seen;
+        let MachineState { settings, mut facts, .. } = state;
+        // Entries that are translated show it whatever rules can be read.
+        if last.census.as_ref().is_some_and(|now| !now.census.snat_pools.is_empty()) {
+            facts.translates_sources = Some(true);
+        }
+        Self { seconds, first, last, entries_max, settings, facts }
+    }
+
     /// Entries held now.
     pub fn entries(&self) -> u64 {
         self.last.table.entries

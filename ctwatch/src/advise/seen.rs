@@ -105,10 +105,8 @@ mod tests {
         let mut snapshot = sample::snapshot();
         (snapshot.table.entries, snapshot.totals.new) = (new, Some(new));
         snapshot.interval_s = interval_s;
-        snapshot.mode = Arc::new(Mode {
-            attached_at_wall_ns: Some(attached_at_wall_ns),
-            ..Mode::default()
-        });
+        snapshot.mode =
+            Arc::new(Mode { attached_at_wall_ns: Some(attached_at_wall_ns), ..Mode::default() });
         Arc::new(snapshot)
     }
 

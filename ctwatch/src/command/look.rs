@@ -28,6 +28,7 @@ use crate::{
         attach::{AttachOptions, Ceiling},
         object::Sizes,
     },
+    recording::item::Place,
     session::{Session, SessionError},
 };
 
@@ -222,6 +223,11 @@ impl Look {
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         self.session.as_ref().is_none_or(Session::is_interval_complete)
+    }
+
+    /// The place of the last snapshot in its interval.
+    pub fn place(&self) -> Place {
+        if self.is_interval_complete() { Place::LastOfInterval } else { Place::FollowedByOthers }
     }
 
     /// Ends the look. The last interval's snapshots follow, then [`Self::next`] gives `None`.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::look::{self, Interrupts, Look, ModeReport};
-use crate::{exit::CommandError, model::snapshot::Snapshot};
+use crate::{exit::CommandError, model::snapshot::Snapshot, recording::item::Place};
 
 /// A look, and when it ends.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl<'a> TimedLook<'a> {
                 }
             }
         }
+    }
+
+    /// The place of the last snapshot in its interval.
+    pub(super) fn place(&self) -> Place {
+        self.look.place()
     }
 
     /// Whether the last snapshot was the last one of its interval.

@@ -62,11 +62,7 @@ impl Snapshot {
     ///
     /// A source that `start` does not list was among its others. How much of them it was is not known: as much as possible
     /// until it was listed first, so that nothing is said of it that may be from before.
-    pub fn since<'a>(
-        &self,
-        start: &Self,
-        meanwhile: impl IntoIterator<Item = &'a Self>,
-    ) -> Self {
+    pub fn since<'a>(&self, start: &Self, meanwhile: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut before: HashMap<SourceKey, SourceNumbers> = HashMap::new();
         for row in &start.sources {
             before.extend(row.key.map(|key| (key, *row)));

@@ -187,9 +187,8 @@ impl<R: Read> Reader<R> {
                 Some(Kind::Ending) => {
                     item::read(body).map(|ending| self.items.push_back(Recorded::Ending(ending)))
                 }
-                Some(Kind::MachineState) => {
-                    item::read(body).map(|state| self.items.push_back(Recorded::MachineState(state)))
-                }
+                Some(Kind::MachineState) => item::read(body)
+                    .map(|state| self.items.push_back(Recorded::MachineState(state))),
                 Some(Kind::Snapshot) => item::read::<SnapshotRecord<'static>>(body)
                     .and_then(|record| record.into_snapshot(&shared))
                     .map(|(snapshot, place)| {

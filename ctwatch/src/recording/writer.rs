@@ -38,6 +38,12 @@ pub struct Bounds {
     pub parts: u32,
 }
 
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { part_bytes: 64 << 20, parts: 4 }
+    }
+}
+
 /// What to do about a recording that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -214,7 +220,11 @@ impl Writer {
     /// # Errors
     ///
     /// If it cannot be written down.
-    pub fn add_machine_state(&mut self, state: MachineState, now: Instant) -> Result<(), WriteError> {
+    pub fn add_machine_state(
+        &mut self,
+        state: MachineState,
+        now: Instant,
+    ) -> Result<(), WriteError> {
         let before = self.machine_states.get(&state.netns);
         if before.is_none_or(|before| state.differs(before)) {
             self.encoder.add_machine_state(&state)?;

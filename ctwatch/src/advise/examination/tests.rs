@@ -92,7 +92,9 @@ fn the_log_s_lines_are_told_with_what_was_suppressed() {
     assert_eq!(sign(&long_ago, "kernel_log", "1 times").severity, Some(Severity::Warning));
     // Unread is not unsuspicious.
     let unread = told(&seen(|case| {
-        case.facts.unread.push(Unread { what: "the kernel's log".into(), why: "for root".to_owned() });
+        case.facts
+            .unread
+            .push(Unread { what: "the kernel's log".into(), why: "for root".to_owned() });
     }));
     assert!(unread.iter().all(|section| section.id != "kernel_log"));
     assert_eq!(sign(&unread, "unread", "the kernel's log: for root").severity, None);
