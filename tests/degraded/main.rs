@@ -41,6 +41,8 @@ mod events;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod from_recording;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod nobody;
