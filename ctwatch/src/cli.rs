@@ -13,6 +13,8 @@ mod documents;
 mod protected;
 mod recorded;
 mod recording;
+#[cfg(feature = "screen")]
+mod top;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -35,6 +37,8 @@ pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
 pub use self::recorded::RecordingArguments;
 pub use self::recording::{RecordArguments, ReplayArguments};
+#[cfg(feature = "screen")]
+pub use self::top::TopArguments;
 use crate::{
     conntrack::follow::RECEIVE_BUFFER_BYTES_DEFAULT,
     host::namespace::NamespaceChoice,

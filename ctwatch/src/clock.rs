@@ -15,6 +15,11 @@ pub fn boottime_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or(0)
 }
 
+/// How long the processors have worked for this process, in nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_gettime(ClockId::ProcessCPUTime))).unwrap_or(0)
+}
+
 /// Now, in milliseconds since 1970.
 pub fn wall_ms() -> i64 {
     i64::try_from(now().wall_ns / 1_000_000).unwrap_or(0)

@@ -20,4 +20,6 @@ pub mod output;
 pub mod privilege;
 pub mod probe;
 pub mod recording;
+#[cfg(feature = "screen")]
+pub mod screen;
 pub mod session;

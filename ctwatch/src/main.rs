@@ -54,6 +54,8 @@ fn run(command: &Command) -> Result<ExitCode, CommandError> {
 async fn status(command: &Command) -> Result<ExitCode, CommandError> {
     match command {
         Command::Watch(arguments) => watch::run(arguments).await,
+        #[cfg(feature = "screen")]
+        Command::Top(arguments) => ctwatch::command::top::run(arguments).await,
         Command::Audit(arguments) => audit::run(arguments).await,
         Command::Advise(arguments) => advise::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments).await,

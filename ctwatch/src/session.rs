@@ -1,8 +1,8 @@
 //! Putting a collector on a thread of its own, and taking its snapshots.
 
-use std::{collections::VecDeque, io, sync::Arc, thread};
+use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     collect::{CollectError, CollectOptions, Collector, Interval},
@@ -32,6 +32,7 @@ pub struct Session {
     intervals: mpsc::Receiver<Interval>,
     of_interval: VecDeque<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
+    pace: watch::Sender<Duration>,
     thread: Option<thread::JoinHandle<Result<(), CollectError>>>,
 }
 
@@ -45,6 +46,7 @@ impl Session {
         let (send, intervals) = mpsc::channel(INTERVALS_WAITING);
         let (stop, mut stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
+        let (pace, paces) = watch::channel(options.interval);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let collect = move || {
             runtime.block_on(async {
@@ -56,7 +58,7 @@ impl Session {
                 };
                 // The opener may have gone away; then the channel is closed too and run ends at once.
                 let _ = ready.send(());
-                collector.run(send, stopped).await
+                collector.run(send, stopped, paces).await
             })
         };
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
@@ -64,6 +66,7 @@ impl Session {
             intervals,
             of_interval: VecDeque::new(),
             stop: Some(stop),
+            pace,
             thread: Some(thread),
         };
         match started.await {
@@ -93,6 +96,12 @@ impl Session {
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         self.of_interval.is_empty()
+    }
+
+    /// Lets this much time be between two snapshots from now on. No counter begins anew.
+    pub fn set_interval(&self, interval: Duration) {
+        // It may have ended already.
+        let _ = self.pace.send(interval);
     }
 
     /// Tells the collector to end. The last interval's snapshots follow, then [`Self::next`] gives `None`.

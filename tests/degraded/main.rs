@@ -51,11 +51,15 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod progress;
+#[cfg(test)]
 mod recording;
 #[cfg(test)]
 mod refused_to_run;
 #[cfg(test)]
 #[path = "../kernel/source_entries.rs"]
 mod source_entries;
+#[cfg(test)]
+mod top;
 #[cfg(test)]
 mod without_ctnetlink;

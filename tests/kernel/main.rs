@@ -96,6 +96,8 @@ mod table_full;
 #[cfg(test)]
 mod tiny_map;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod two_processors;
 #[cfg(test)]
 mod unloaded;

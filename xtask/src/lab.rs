@@ -44,7 +44,7 @@ impl Scale {
     /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
     fn deadline(self) -> Duration {
         match self {
-            Self::Usual => Duration::from_secs(30 * 60),
+            Self::Usual => Duration::from_secs(40 * 60),
             Self::Long => Duration::from_secs(4 * 60 * 60),
         }
     }
@@ -144,10 +144,34 @@ pub(crate) fn fetch_all(
 /// What is done with a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    /// One machine, with so many processors, runs scenarios one after another.
-    Scenarios(Processors),
+    /// One machine, with so many processors, runs a part of the scenarios one after another.
+    Scenarios(Processors, Part),
     /// The scenarios of a reboot, each in a machine of its own.
     Reboots,
+}
+
+/// A share of the scenarios, for machines side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    /// Which one, from 1.
+    number: usize,
+    /// How many there are.
+    of: usize,
+}
+
+impl Part {
+    const WHOLE: Self = Self { number: 1, of: 1 };
+
+    /// As many as there are processors for.
+    fn all() -> impl Iterator<Item = Self> {
+        let of = machines_at_once();
+        (1..=of).map(move |number| Self { number, of })
+    }
+}
+
+/// An emulated processor keeps one of this machine's busy.
+fn machines_at_once() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// A kernel, and what is run on it.
@@ -160,8 +184,8 @@ pub(crate) struct Boot<'a> {
 }
 
 impl<'a> Boot<'a> {
-    /// The machines for scenarios on one kernel: those that need two processors have one of their own, and those of a
-    /// reboot have several.
+    /// The machines for scenarios on one kernel: all of them, unless filters choose some, are shared out to as many as can
+    /// run at once. Those that need two processors have one of their own, and those of a reboot have several.
     pub(crate) fn of(kernel: &'a Kernel, filters: &[String], scale: Scale) -> Vec<Self> {
         let (two, one): (Vec<String>, Vec<String>) =
             filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
@@ -171,12 +195,15 @@ impl<'a> Boot<'a> {
         let boot = |what, filters| Self { kernel, what, filters, scale };
         if filters.is_empty() || !one.is_empty() {
             let others = ["--skip", TWO_PROCESSORS, "--skip", reboot::REBOOT].map(str::to_owned);
-            let scenarios = What::Scenarios(Processors::One);
-            boots.push(boot(scenarios, [one, others.to_vec()].concat()));
+            let shares = if one.is_empty() { Part::all().collect() } else { vec![Part::WHOLE] };
+            boots.extend(shares.into_iter().map(|part| {
+                let scenarios = What::Scenarios(Processors::One, part);
+                boot(scenarios, [one.as_slice(), &others].concat())
+            }));
         }
         if filters.is_empty() || !two.is_empty() {
             let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            boots.push(boot(What::Scenarios(Processors::Two), two));
+            boots.push(boot(What::Scenarios(Processors::Two, Part::WHOLE), two));
         }
         if filters.is_empty() || !reboots.is_empty() {
             boots.push(boot(What::Reboots, Vec::new()));
@@ -187,8 +214,13 @@ impl<'a> Boot<'a> {
     /// What its files are called by.
     fn name(&self) -> String {
         match self.what {
-            What::Scenarios(Processors::One) => self.kernel.series.clone(),
-            What::Scenarios(Processors::Two) => format!("{}-{TWO_PROCESSORS}", self.kernel.series),
+            What::Scenarios(Processors::One, Part::WHOLE) => self.kernel.series.clone(),
+            What::Scenarios(Processors::One, Part { number, of }) => {
+                format!("{}-{number}-of-{of}", self.kernel.series)
+            }
+            What::Scenarios(Processors::Two, _) => {
+                format!("{}-{TWO_PROCESSORS}", self.kernel.series)
+            }
             What::Reboots => format!("{}-reboot", self.kernel.series),
         }
     }
@@ -254,19 +286,17 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs scenarios in machines side by side, as many as this one has processors, as an emulated processor keeps one
-    /// of them busy. They begin in the order given.
+    /// Runs scenarios in machines side by side, as many as this one has processors. They begin in the order given.
     ///
     /// # Errors
     /// If a machine could not be started or its console not be kept; the others have run nevertheless.
     pub(crate) fn run(&self, boots: &[Boot<'_>]) -> Result<Outcome> {
-        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
             while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
                 found.push(match boot.what {
-                    What::Scenarios(processors) => self.boot(boot, processors),
+                    What::Scenarios(processors, part) => self.boot(boot, processors, part),
                     What::Reboots => self.reboot(boot.kernel),
                 });
             }
@@ -274,7 +304,7 @@ impl<'a> Lab<'a> {
         };
         let found: Vec<Result<Outcome>> = thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..workers.min(boots.len())).map(|_| scope.spawn(work)).collect();
+                (0..machines_at_once().min(boots.len())).map(|_| scope.spawn(work)).collect();
             let ended = threads.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
@@ -284,7 +314,7 @@ impl<'a> Lab<'a> {
         for found in found {
             outcome.add(found?);
         }
-        let scenarios = boots.iter().filter(|boot| matches!(boot.what, What::Scenarios(_)));
+        let scenarios = boots.iter().filter(|boot| matches!(boot.what, What::Scenarios(..)));
         for boot in scenarios {
             budget::update(self.workspace, &boot.kernel.series, &console_of(&self.log(boot))?)?;
         }
@@ -292,15 +322,20 @@ impl<'a> Lab<'a> {
     }
 
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
-    fn boot(&self, boot: &Boot<'_>, processors: Processors) -> Result<Outcome> {
+    fn boot(&self, boot: &Boot<'_>, processors: Processors, part: Part) -> Result<Outcome> {
         let initramfs = self.initramfs(boot.kernel, &boot.name(), Purpose::Test)?;
         let mut arguments = self.kernel_arguments("test", &boot.filters, &[]);
+        if part != Part::WHOLE {
+            arguments = format!("{arguments} ctwatch.part={}/{}", part.number, part.of);
+        }
         if boot.scale == Scale::Long {
             arguments = format!("{arguments} {LONG}");
         }
         let log = self.log(boot);
         let release = &boot.kernel.release;
-        process::say(format!("kernel {release}: scenarios {}", boot.filters.join(" ")));
+        let Part { number, of } = part;
+        let filters = boot.filters.join(" ");
+        process::say(format!("kernel {release}: scenarios {filters}, part {number} of {of}"));
         let start = Instant::now();
         let machine = Machine {
             kernel: &boot.kernel.image,
@@ -310,7 +345,8 @@ impl<'a> Lab<'a> {
             processors,
             further_ports: &[],
         };
-        let show = |line: &str| show_test(&boot.kernel.series, line);
+        let name = boot.name();
+        let show = |line: &str| show_test(&name, start.elapsed(), line);
         let found = self.qemu.test(&machine, &log, boot.scale.deadline(), show)?;
         let outcome = match found {
             Ok(outcome) => outcome,
@@ -393,9 +429,9 @@ pub(crate) fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result
     kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
 }
 
-fn show_test(series: &str, line: &str) {
+fn show_test(machine: &str, since_boot: Duration, line: &str) {
     if ["test ", "ctwatch-lab: ", "running "].iter().any(|start| line.starts_with(start)) {
-        process::print(format!("  {series}: {line}"));
+        process::print(format!("  {machine} {:4} s: {line}", since_boot.as_secs()));
     }
 }
 

@@ -16,7 +16,6 @@ pub mod machine_state;
 pub mod persistence;
 pub mod pressure;
 pub mod rules;
-pub mod seen;
 pub mod service_state;
 pub mod settings;
 pub mod sizing;

@@ -18,8 +18,8 @@ mod tracked;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at},
+    sync::{mpsc, oneshot, watch},
+    time::{self, Instant, MissedTickBehavior, interval_at},
 };
 
 use crate::{
@@ -88,7 +88,6 @@ pub struct Collector {
     membership: Membership,
     source: Source,
     census: CensusTaker,
-    interval: Duration,
     last_tick: Moment,
 }
 
@@ -109,7 +108,7 @@ impl Collector {
     ///
     /// If conntrack is not there, not even its counters can be read, or hooks were asked for and cannot be had.
     pub async fn start(options: CollectOptions) -> Result<Self, CollectError> {
-        let CollectOptions { namespaces, interval, census_patience, limits, attach } = options;
+        let CollectOptions { namespaces, census_patience, limits, attach, .. } = options;
         if modules::conntrack() == Presence::Absent {
             // Where there is nothing to look at, nothing is attached.
             return Err(ConntrackFilesError::NotLoaded.into());
@@ -123,9 +122,9 @@ impl Collector {
         let membership = Membership::begin(namespaces, limits, &mut roster, &source)?;
         let census = CensusTaker::new(limits.only);
         let last_tick = clock::now();
-        let mut collector = Self { roster, membership, source, census, interval, last_tick };
+        let mut collector = Self { roster, membership, source, census, last_tick };
         // What has not come by then is taken when it is there.
-        if let Ok(taken) = tokio::time::timeout(census_patience, collector.first_census()).await {
+        if let Ok(taken) = time::timeout(census_patience, collector.first_census()).await {
             taken?;
         }
         collector.read_tables()?;
@@ -134,7 +133,8 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Collects until `stop` says so or nobody takes the snapshots any more; then sends the last ones.
+    /// Collects until `stop` says so or nobody takes the snapshots any more; then sends the last ones. `paces` says how
+    /// much time is to be between two snapshots.
     ///
     /// # Errors
     ///
@@ -143,9 +143,9 @@ impl Collector {
         mut self,
         intervals: mpsc::Sender<Interval>,
         mut stop: oneshot::Receiver<()>,
+        mut paces: watch::Receiver<Duration>,
     ) -> Result<(), CollectError> {
-        let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticks = ticks_of(*paces.borrow_and_update());
         loop {
             tokio::select! {
                 biased;
@@ -162,6 +162,8 @@ impl Collector {
                     }
                     Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
                 },
+                // Whoever is gone sets no pace any more.
+                Ok(()) = paces.changed() => ticks = ticks_of(*paces.borrow_and_update()),
                 woken = self.wait() => self.take(woken)?,
             }
         }
@@ -253,4 +255,10 @@ impl Collector {
         let before = self.roster.part(netns, self.source.read_rows());
         self.census.begin(netns, listing, before, Listed::default());
     }
+}
+
+fn ticks_of(interval: Duration) -> time::Interval {
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }

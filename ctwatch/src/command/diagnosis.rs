@@ -10,14 +10,17 @@ use super::{
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
-    advise::{case::Case, seen::Seen},
+    advise::{case::Case, facts::Modules},
     cli::{LookArguments, RecordingArguments},
     exit::CommandError,
     host::{
         module_users,
-        namespace::{NamespaceChoice, NetworkNamespace},
+        namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
     },
-    model::limits::{Limits, SortBy},
+    model::{
+        limits::{Limits, SortBy},
+        recent::Lately,
+    },
     recording::{
         item::Beginning,
         writer::{self, Bounds, Existing},
@@ -134,18 +137,34 @@ async fn look_at(
     Ok(Some(Case::of(seen, state)))
 }
 
+/// Adds to what was seen of a namespace how the kernel is set and what the machine is; `modules_before` as in
+/// [`machine_state::read_in`].
+///
+/// # Errors
+///
+/// If the namespace is gone or its settings cannot be read.
+pub fn of_look(
+    target: &NamespaceTarget,
+    seen: Lately,
+    modules_before: &Modules,
+) -> Result<Case, CommandError> {
+    let namespace = NetworkNamespace::open(target)
+        .map_err(|error| CommandError::Failed(anyhow::Error::new(error)))?;
+    Ok(Case::of(seen, machine_state::read_in(&namespace, modules_before)?))
+}
+
 async fn look_on(
     look: &mut TimedLook<'_>,
     mut recorder: Option<&mut Recorder>,
-) -> Result<Option<Seen>, CommandError> {
-    let mut seen: Option<Seen> = None;
+) -> Result<Option<Lately>, CommandError> {
+    let mut seen: Option<Lately> = None;
     while let Some(last) = look.next().await? {
         if let Some(recorder) = &mut recorder {
             recorder.add(&last, look.place()).await?;
         }
         match seen.as_mut().filter(|seen| seen.is_continued_by(&last)) {
             Some(seen) => seen.go_on(&last),
-            None => seen = Some(Seen::begin(&last)),
+            None => seen = Some(Lately::begin(&last)),
         }
     }
     Ok(seen)

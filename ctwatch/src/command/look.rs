@@ -9,9 +9,11 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::Instant,
 };
 
+use super::progress;
 use crate::{
     cli::LookArguments,
     collect::{Choice, CollectError, CollectOptions},
@@ -104,6 +106,7 @@ pub async fn at(deadline: Option<Instant>) {
 ///
 /// If the output is closed or cannot be written.
 pub async fn print(text: String) -> Result<(), CommandError> {
+    progress::clear();
     let write = move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -125,6 +128,7 @@ pub struct Look {
     session: Option<Session>,
     is_stopping: bool,
     waiting: Waiting,
+    listener: Option<mpsc::Sender<String>>,
 }
 
 /// What has been said about waiting.
@@ -176,11 +180,12 @@ impl Look {
             session: None,
             is_stopping: false,
             waiting: Waiting::Silently,
+            listener: None,
         };
         tokio::select! {
             biased;
             () = interrupts.received() => Ok(None),
-            session = look.open() => {
+            session = progress::during("attaching, and reading the table", look.open()) => {
                 look.session = Some(session?);
                 Ok(Some(look))
             }
@@ -210,13 +215,34 @@ impl Look {
                 Err(SessionError::Collect(CollectError::Misread(why)))
                     if self.attach.ceiling == Ceiling::Highest =>
                 {
-                    say(&format!("the hooks are given up, counting begins at 0 again: {why}"));
+                    self.say(&format!("the hooks are given up, counting begins at 0 again: {why}"));
                     self.session = None;
                     self.attach.ceiling = Ceiling::Netlink;
                     self.attach.why_no_hooks = Some(why);
                 }
                 next => return next.map_err(session_error),
             }
+        }
+    }
+
+    /// From now on tells this listener what it would say on standard error, as far as that keeps up.
+    pub fn tell(&mut self, listener: mpsc::Sender<String>) {
+        self.listener = Some(listener);
+    }
+
+    /// Lets this much time be between two snapshots from now on.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.pace.interval = interval;
+        if let Some(session) = &self.session {
+            session.set_interval(interval);
+        }
+    }
+
+    fn say(&self, sentence: &str) {
+        match &self.listener {
+            // Whoever does not listen misses it.
+            Some(listener) => drop(listener.try_send(sentence.to_owned())),
+            None => say(sentence),
         }
     }
 
@@ -254,7 +280,7 @@ impl Look {
                 }
                 opened => {
                     if self.waiting == Waiting::Unloaded && opened.is_ok() {
-                        say("connection tracking is back; counting begins at 0 again");
+                        self.say("connection tracking is back; counting begins at 0 again");
                     }
                     self.waiting = Waiting::Silently;
                     return opened.map_err(session_error);
@@ -265,7 +291,7 @@ impl Look {
 
     fn unloaded(&mut self) {
         if self.waiting != Waiting::Unloaded {
-            say("connection tracking has been unloaded; waiting for it");
+            self.say("connection tracking has been unloaded; waiting for it");
             self.waiting = Waiting::Unloaded;
         }
     }
@@ -302,7 +328,7 @@ impl Look {
                 return Err(CommandError::CannotRun(hint(nothing)));
             }
             if self.waiting == Waiting::Silently {
-                say(&format!("{}; waiting", hint(nothing)));
+                self.say(&format!("{}; waiting", hint(nothing)));
                 self.waiting = Waiting::Announced;
             }
             if let Some(choice) = choice {
@@ -370,6 +396,7 @@ impl ModeReport {
 
 /// A line on standard error; if that is closed there is nobody to tell.
 pub fn say(sentence: &str) {
+    progress::clear();
     let _ = writeln!(io::stderr().lock(), "ctwatch: {sentence}");
 }
 

@@ -23,6 +23,7 @@ mod machine_state;
 mod machine_watch;
 pub mod origin;
 mod persisting;
+pub mod progress;
 pub mod protected;
 pub mod record;
 mod recorded_case;
@@ -33,6 +34,8 @@ mod replaced_file;
 pub mod replay;
 pub mod rollback;
 mod timed_look;
+#[cfg(feature = "screen")]
+pub mod top;
 pub mod unblock;
 mod undoing;
 pub mod view;

@@ -4,9 +4,10 @@ use std::{path::Path, time::Duration};
 
 use super::{look, recorded_look};
 use crate::{
-    advise::{case::Case, machine_state::MachineState, seen::SeenLately},
+    advise::{case::Case, machine_state::MachineState},
     exit::CommandError,
     host::namespace::NamespaceTarget,
+    model::last_seconds::LastSeconds,
     output::json::time,
 };
 
@@ -25,7 +26,7 @@ pub(super) fn read(
     asked: &NamespaceTarget,
     duration: Duration,
 ) -> Result<Case, CommandError> {
-    let mut lately = SeenLately::of_last(duration.as_secs_f64());
+    let mut lately = LastSeconds::of_last(duration.as_secs_f64());
     let recorded = recorded_look::read(path, asked, |snapshot| lately.add(snapshot))?;
     let Some(seen) = lately.seen() else {
         return Err(CommandError::Failed(anyhow::anyhow!("nothing was recorded")));

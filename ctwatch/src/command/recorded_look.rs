@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::look::{self, ModeReport};
+use super::{
+    look::{self, ModeReport},
+    progress::Progress,
+};
 use crate::{
     advise::{machine_state::MachineState, wording::list},
     exit::CommandError,
@@ -41,13 +44,19 @@ pub(super) fn read(
 ) -> Result<RecordedLook, CommandError> {
     let mut parts = Parts::open(path).map_err(|error| CommandError::Usage(not_read(&error)))?;
     let mut recorded = Recorded::new(asked);
-    for snapshot in &mut parts {
+    let mut progress = Progress::begin();
+    while let Some(snapshot) = parts.next() {
+        progress.tell(|_| {
+            let (read, all) = (parts.read_bytes() >> 20, parts.bytes() >> 20);
+            format!("reading the recording: {read} of {all} MB")
+        });
         let snapshot =
             snapshot.map_err(|error| CommandError::Failed(anyhow::anyhow!(not_read(&error))))?;
         if recorded.has(&snapshot) {
             take(&snapshot);
         }
     }
+    drop(progress);
     parts.defects().iter().for_each(|defect| look::say(defect));
     let (netns, name) = recorded.chosen()?;
     Ok(RecordedLook {

@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod namespace_list;
 pub mod next_hops;
 pub mod nft_rules;
+pub mod own_memory;
 pub mod persistence;
 pub mod programs;
 pub mod protected_addresses;

@@ -1,6 +1,6 @@
 //! A snapshot or an event as text for a person.
 
-mod notable;
+pub mod notable;
 
 use std::fmt::Write as _;
 

@@ -7,6 +7,11 @@ pub const WIDTH: usize = 80;
 
 /// Adds a sentence that begins behind `label` at the column `indent`, on every line; the last one ends with a newline.
 pub fn wrap(text: &mut String, label: &str, indent: usize, sentence: &str) {
+    wrap_at(WIDTH, text, label, indent, sentence);
+}
+
+/// As [`wrap`], for lines of another width.
+pub fn wrap_at(width_max: usize, text: &mut String, label: &str, indent: usize, sentence: &str) {
     // Writing to a string cannot fail.
     let _ = write!(text, "{label:<indent$}");
     let mut column = indent;
@@ -14,7 +19,7 @@ pub fn wrap(text: &mut String, label: &str, indent: usize, sentence: &str) {
     let sentence = sentence.replace(" %", "\u{a0}%");
     for word in sentence.split_ascii_whitespace() {
         let width = word.chars().count();
-        if column > indent && column + 1 + width > WIDTH {
+        if column > indent && column + 1 + width > width_max {
             let _ = write!(text, "\n{:indent$}", "");
             column = indent;
         } else if column > indent {

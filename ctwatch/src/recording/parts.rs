@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -31,6 +31,10 @@ pub struct Parts {
     /// Those that are left, the oldest first.
     left: VecDeque<PathBuf>,
     path: PathBuf,
+    /// Of all of them.
+    bytes: u64,
+    /// Of those that have been read.
+    bytes_before: u64,
     reader: Reader<File>,
     beginning: Beginning,
     missing: Missing,
@@ -59,11 +63,15 @@ impl Parts {
                 _ => break,
             }
         }
+        let length = |part: &PathBuf| fs::metadata(part).map_or(0, |found| found.len());
+        let bytes = left.iter().map(length).sum();
         let first = left.pop_front().unwrap_or_else(|| path.to_owned());
         Ok(Self {
             reader: open(&first)?,
             left,
             path: first,
+            bytes,
+            bytes_before: 0,
             beginning: beginning.unwrap_or_default(),
             missing: Missing::default(),
             ending: None,
@@ -81,6 +89,16 @@ impl Parts {
     /// The last that was read of what the machine was for a namespace; `None` where nobody has recorded that.
     pub fn machine_state(&self, netns: u32) -> Option<&MachineState> {
         self.machine_states.get(&netns)
+    }
+
+    /// Bytes of all parts, as they were when it was opened.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many of them have been read.
+    pub fn read_bytes(&self) -> u64 {
+        self.bytes_before + self.reader.read_bytes()
     }
 
     /// Whether all of it has been read.
@@ -151,6 +169,7 @@ impl Parts {
                         self.is_over = true;
                         return Ok(None);
                     };
+                    self.bytes_before += self.reader.read_bytes();
                     self.reader = open(&part)?;
                     self.path = part;
                     self.ending = None;

@@ -79,6 +79,8 @@ pub struct Reader<R> {
     is_at_end: bool,
     next_sequence: u32,
     items: VecDeque<Recorded>,
+    /// Bytes taken from the source.
+    read_bytes: u64,
     /// Bytes left out since the last whole block: cut off if no other follows.
     left_out: u64,
     missing: Missing,
@@ -97,6 +99,7 @@ impl<R: Read> Reader<R> {
             is_at_end: false,
             next_sequence: 0,
             items: VecDeque::new(),
+            read_bytes: 0,
             left_out: 0,
             missing: Missing::default(),
         };
@@ -123,6 +126,11 @@ impl<R: Read> Reader<R> {
             let Some(content) = self.next_content()? else { return Ok(None) };
             self.decode(&content);
         }
+    }
+
+    /// Bytes taken from the source so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
     }
 
     /// What was found missing since it was asked last.
@@ -210,7 +218,7 @@ impl<R: Read> Reader<R> {
             self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => self.is_at_end = true,
-                Ok(_) => {}
+                Ok(bytes) => self.read_bytes += bytes as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -35,6 +35,7 @@ pub mod retransmission;
 pub mod service;
 pub mod skip;
 pub mod table;
+pub mod terminal;
 pub mod unpacked;
 pub mod wait;
 
@@ -44,4 +45,5 @@ pub use gateway::{Gateway, GatewayPlan, Names};
 pub use generator::{Flood, Sent};
 pub use namespace::Namespace;
 pub use skip::skip;
+pub use terminal::Terminal;
 pub use unpacked::Unpacked;

@@ -103,7 +103,8 @@ impl Lab<'_> {
             kernel.series,
             scenarios.trim_end_matches('_')
         ));
-        let show = |line: &str| show_test(&kernel.series, line);
+        let start = Instant::now();
+        let show = |line: &str| show_test(&kernel.series, start.elapsed(), line);
         let outcome = match self.qemu.test(&machine, &log, DEADLINE, show)? {
             Ok(outcome) if outcome == Outcome::default() => {
                 Outcome::failed(format!("kernel {}: there is no {scenarios}", kernel.release))

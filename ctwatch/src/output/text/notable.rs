@@ -18,7 +18,7 @@ const POOL_FROM_UTILIZATION: f64 = 0.5;
 const PREFIXES_OF_A_FLOOD: usize = 2;
 
 /// Nothing, or some lines, each with its end.
-pub(super) fn lines(snapshot: &Snapshot) -> String {
+pub fn lines(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for line in snapshot.floods.iter().flat_map(|floods| floods.iter()).take(LINES_MAX).map(flood) {
         // Writing to a string cannot fail.

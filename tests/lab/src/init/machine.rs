@@ -32,6 +32,7 @@ const FILE_SYSTEMS: &[FileSystem] = &[
     FileSystem { target: "/proc", kind: "proc", need: Need::Required },
     FileSystem { target: "/sys", kind: "sysfs", need: Need::Required },
     FileSystem { target: "/dev", kind: "devtmpfs", need: Need::Required },
+    FileSystem { target: "/dev/pts", kind: "devpts", need: Need::WherePresent },
     FileSystem { target: "/tmp", kind: "tmpfs", need: Need::Required },
     FileSystem { target: "/run", kind: "tmpfs", need: Need::Required },
     FileSystem { target: "/sys/kernel/debug", kind: "debugfs", need: Need::WherePresent },

@@ -1,60 +1,22 @@
-//! What was seen of one namespace for a while, by its first and last snapshot; and the last so many seconds of what goes on for
-//! longer, as a recording does.
+//! The last so many seconds of one namespace, exactly: of a recording, which may go on for hours.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::model::snapshot::Snapshot;
+use super::{recent::Lately, snapshot::Snapshot};
 
 /// Into so many parts a window is divided: it begins at one of them.
 const PARTS: f64 = 60.0;
 
-/// What was seen, from one snapshot to another.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// The snapshot of the first interval.
-    pub first: Arc<Snapshot>,
-    /// The snapshot of the last interval.
-    pub last: Arc<Snapshot>,
-    /// The most entries that were held at the end of an interval.
-    pub entries_max: u64,
-    /// How long all intervals were, in seconds.
-    pub seconds: f64,
-}
-
-impl Seen {
-    /// One interval.
-    pub fn begin(snapshot: &Arc<Snapshot>) -> Self {
-        Self {
-            first: Arc::clone(snapshot),
-            last: Arc::clone(snapshot),
-            entries_max: snapshot.table.entries,
-            seconds: snapshot.interval_s,
-        }
-    }
-
-    /// Whether a snapshot goes on counting: where conntrack has been loaded again the counters have begun again.
-    pub fn is_continued_by(&self, snapshot: &Snapshot) -> bool {
-        self.last.mode.attached_at_wall_ns == snapshot.mode.attached_at_wall_ns
-    }
-
-    /// Goes on by an interval.
-    pub fn go_on(&mut self, snapshot: &Arc<Snapshot>) {
-        self.last = Arc::clone(snapshot);
-        self.entries_max = self.entries_max.max(snapshot.table.entries);
-        self.seconds += snapshot.interval_s;
-    }
-}
-
 /// The last so many seconds of the snapshots of one namespace.
 #[derive(Clone, Debug)]
-pub struct SeenLately {
+pub struct LastSeconds {
     seconds: f64,
     /// The last snapshot before it; `None` if that is when counting began.
     before: Option<Arc<Snapshot>>,
-    parts: VecDeque<Seen>,
+    parts: VecDeque<Lately>,
 }
 
-impl SeenLately {
+impl LastSeconds {
     /// The last `seconds`, or up to a sixtieth more.
     pub fn of_last(seconds: f64) -> Self {
         Self { seconds, before: None, parts: VecDeque::new() }
@@ -67,7 +29,7 @@ impl SeenLately {
         }
         match self.parts.back_mut().filter(|last| last.seconds < self.seconds / PARTS) {
             Some(last) => last.go_on(snapshot),
-            None => self.parts.push_back(Seen::begin(snapshot)),
+            None => self.parts.push_back(Lately::begin(snapshot)),
         }
         let mut seconds: f64 = self.parts.iter().map(|part| part.seconds).sum();
         while let Some(first) = self.parts.front()
@@ -79,14 +41,14 @@ impl SeenLately {
     }
 
     /// What was seen, its counters beginning at 0; `None` if nothing was.
-    pub fn seen(&self) -> Option<Seen> {
+    pub fn seen(&self) -> Option<Lately> {
         let (front, back) = (self.parts.front()?, self.parts.back()?);
         let meanwhile = || self.parts.iter().map(|part| &*part.last);
         let counted = |snapshot: &Arc<Snapshot>| match &self.before {
             Some(before) => Arc::new(snapshot.since(before, meanwhile())),
             None => Arc::clone(snapshot),
         };
-        Some(Seen {
+        Some(Lately {
             first: counted(&front.first),
             last: counted(&back.last),
             entries_max: self.parts.iter().map(|part| part.entries_max).max()?,
@@ -110,8 +72,8 @@ mod tests {
         Arc::new(snapshot)
     }
 
-    fn lately(seconds: f64, intervals: impl IntoIterator<Item = (u64, f64)>) -> Seen {
-        let mut seen = SeenLately::of_last(seconds);
+    fn lately(seconds: f64, intervals: impl IntoIterator<Item = (u64, f64)>) -> Lately {
+        let mut seen = LastSeconds::of_last(seconds);
         intervals.into_iter().for_each(|(new, length_s)| seen.add(&snapshot(new, length_s, 0)));
         seen.seen().unwrap()
     }
@@ -120,7 +82,7 @@ mod tests {
     fn all_of_it_is_what_a_look_would_have_seen() {
         let intervals = [(10, 1.0), (40, 1.0), (30, 1.0), (35, 0.02)];
         let seen = lately(3.0, intervals);
-        let mut live = Seen::begin(&snapshot(10, 1.0, 0));
+        let mut live = Lately::begin(&snapshot(10, 1.0, 0));
         intervals[1..].iter().for_each(|(new, length)| live.go_on(&snapshot(*new, *length, 0)));
         assert_eq!(seen.seconds.to_bits(), live.seconds.to_bits());
         assert_eq!((seen.entries_max, live.entries_max), (40, 40));
@@ -139,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_hour_is_kept_in_sixtieths_and_its_peak_is_found() {
-        let mut lately = SeenLately::of_last(3600.0);
+        let mut lately = LastSeconds::of_last(3600.0);
         for second in 0..10_000 {
             lately.add(&snapshot(if second == 7000 { 50_000 } else { second }, 1.0, 0));
         }
@@ -152,11 +114,11 @@ mod tests {
 
     #[test]
     fn where_counting_has_begun_again_so_has_it() {
-        let mut lately = SeenLately::of_last(10.0);
+        let mut lately = LastSeconds::of_last(10.0);
         lately.add(&snapshot(500, 1.0, 0));
         lately.add(&snapshot(7, 1.0, 1));
         let seen = lately.seen().unwrap();
         assert_eq!((seen.last.totals.new, seen.entries_max, seen.seconds), (Some(7), 7, 1.0));
-        assert!(SeenLately::of_last(10.0).seen().is_none());
+        assert!(LastSeconds::of_last(10.0).seen().is_none());
     }
 }
