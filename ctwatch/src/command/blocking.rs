@@ -4,7 +4,7 @@ use std::{iter, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::look::namespace_error;
+use super::{look::namespace_error, progress};
 use crate::{
     blocklist::ruleset::element,
     change::{
@@ -75,7 +75,8 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce(&NetworkNamespace) -> T + Send + 'static,
 ) -> Result<T, CommandError> {
     let namespace = Arc::clone(namespace);
-    let done = tokio::task::spawn_blocking(move || work(&namespace)).await;
+    let done = tokio::task::spawn_blocking(move || work(&namespace));
+    let done = progress::during("nft and the kernel are at work", done).await;
     done.map_err(|error| {
         CommandError::Failed(anyhow::Error::new(error).context("please report this"))
     })

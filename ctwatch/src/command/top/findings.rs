@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::Interval;
 use crate::{
-    advise::{Diagnosis, bounds::Bounds, diagnose},
+    advise::{Diagnosis, bounds::Bounds, diagnose, facts::Modules},
     change::{firewall, state::State},
     clock,
     command::{blocking, diagnosis},
@@ -111,7 +111,7 @@ fn diagnose_lately(
     netns: u32,
     lately: Lately,
 ) -> Result<Diagnosis, String> {
-    let case = diagnosis::of_look(&target(choice, netns)?, lately);
+    let case = diagnosis::of_look(&target(choice, netns)?, lately, &Modules::default());
     Ok(diagnose(&case.map_err(|error| error.to_string())?, &Bounds::default()))
 }
 
