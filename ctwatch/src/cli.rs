@@ -34,7 +34,7 @@ pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
-pub use self::recording::{RecordArguments, ReplayArguments};
+pub use self::recording::{RecordArguments, RecordingBounds, ReplayArguments};
 #[cfg(feature = "screen")]
 pub use self::top::TopArguments;
 use crate::{

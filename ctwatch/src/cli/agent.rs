@@ -5,7 +5,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser as _};
 use toml::{Table, Value};
 
-use super::{Cli, Command, LookArguments, Sort, interval};
+use super::{Cli, Command, LookArguments, RecordingBounds, Sort, interval, recording::speed};
+use crate::recording::player::Speed;
 
 /// Arguments of `agent`.
 #[derive(Debug, Args)]
@@ -29,6 +30,19 @@ pub struct AgentArguments {
     /// Which sources are listed first
     #[arg(long, value_enum, default_value_t = Sort::Entries)]
     pub sort: Sort,
+    /// Record what is seen too, as 'ctwatch record' does. A recording that is there becomes FILE.1, that becomes FILE.2, and
+    /// so on
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How much is kept
+    #[command(flatten)]
+    pub bounds: RecordingBounds,
+    /// Serve what was recorded as if it were seen now, and end when it is over
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["record", "interval", "sort"])]
+    pub from: Option<PathBuf>,
+    /// How fast a recording is served: 1x as it was recorded, 10x ten times as fast
+    #[arg(long, value_name = "SPEED", default_value = "1x", value_parser = speed)]
+    pub speed: Speed,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,

@@ -1,7 +1,7 @@
 //! What every command that looks at the table does first: may it, is there anything, and begin.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     io::{self, Write as _},
     sync::Arc,
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     cli::LookArguments,
-    collect::{Choice, CollectError, CollectOptions},
+    collect::{Choice, CollectError, CollectOptions, Interval},
     exit::CommandError,
     host::{
         modules,
@@ -123,6 +123,8 @@ pub struct Look {
     limits: Limits,
     attach: AttachOptions,
     session: Option<Session>,
+    /// Snapshots of the last interval that have not been taken yet.
+    of_interval: VecDeque<Arc<Snapshot>>,
     is_stopping: bool,
     waiting: Waiting,
     listener: Option<mpsc::Sender<String>>,
@@ -175,6 +177,7 @@ impl Look {
             limits,
             attach,
             session: None,
+            of_interval: VecDeque::new(),
             is_stopping: false,
             waiting: Waiting::Silently,
             listener: None,
@@ -196,6 +199,24 @@ impl Look {
     ///
     /// If it cannot go on.
     pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, CommandError> {
+        loop {
+            if let Some(snapshot) = self.of_interval.pop_front() {
+                return Ok(Some(snapshot));
+            }
+            match self.next_interval().await? {
+                Some(interval) => self.of_interval = interval.into(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The snapshots of the next interval, none where no namespace tracks anything; `None` after the last one. Safe to be
+    /// dropped and called again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot go on.
+    pub async fn next_interval(&mut self) -> Result<Option<Interval>, CommandError> {
         loop {
             let Some(session) = &mut self.session else {
                 if self.is_stopping {
@@ -245,7 +266,7 @@ impl Look {
 
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
-        self.session.as_ref().is_none_or(Session::is_interval_complete)
+        self.of_interval.is_empty()
     }
 
     /// Ends the look. The last interval's snapshots follow, then [`Self::next`] gives `None`.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Events of one interval at most; beyond that they are counted as dropped. They take 20 bytes each.
-const EVENTS_MAX: usize = 1000;
+pub(super) const EVENTS_MAX: usize = 1000;
 
 /// Records until it is told to stop or the duration is over; then writes what is left.
 ///
@@ -29,7 +29,8 @@ const EVENTS_MAX: usize = 1000;
 /// If it cannot begin, the table can no longer be read, or the file cannot be written.
 pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let existing = if arguments.overwrite { Existing::Replace } else { Existing::Keep };
-    writer::check(&arguments.file, existing).map_err(not_recorded)?;
+    let bounds = Bounds::from(arguments.bounds);
+    writer::check(&arguments.file, existing, bounds).map_err(not_recorded)?;
     let limits = Limits {
         listed_sources: arguments.top,
         sort_by: arguments.sort.into(),
@@ -43,14 +44,20 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(look) = begun else { return Ok(()) };
-    let bounds = Bounds { part_bytes: arguments.max_bytes, parts: arguments.files };
-    let writer = Writer::create(&arguments.file, existing, bounds, beginning(arguments))
-        .map_err(not_recorded)?;
+    let beginning = Beginning {
+        is_of_all_namespaces: arguments.look.netns == NamespaceChoice::All,
+        interval_s: arguments.interval.as_secs_f64(),
+        listed_sources: arguments.top as u64,
+        only: arguments.source,
+        ..beginning()
+    };
+    let writer =
+        Writer::create(&arguments.file, existing, bounds, beginning).map_err(not_recorded)?;
     look::say(&format!(
         "recording to {}, at most {} files of {} bytes; Ctrl-C ends it",
         arguments.file.display(),
-        arguments.files,
-        arguments.max_bytes
+        bounds.parts,
+        bounds.part_bytes
     ));
     record(look, writer, arguments, &mut interrupts).await
 }
@@ -152,7 +159,7 @@ fn ended_unexpectedly(_: tokio::task::JoinError) -> CommandError {
     CommandError::Failed(anyhow::anyhow!("the recorder ended unexpectedly; please report this"))
 }
 
-fn not_recorded(error: WriteError) -> CommandError {
+pub(super) fn not_recorded(error: WriteError) -> CommandError {
     match error {
         WriteError::Exists { .. } | WriteError::NotARecording { .. } => {
             CommandError::Usage(error.to_string())
@@ -164,17 +171,14 @@ fn not_recorded(error: WriteError) -> CommandError {
     }
 }
 
-fn beginning(arguments: &RecordArguments) -> Beginning {
+/// What a recording that begins now says of itself, whatever is recorded.
+pub(super) fn beginning() -> Beginning {
     let system = rustix::system::uname();
     Beginning {
         program: concat!("ctwatch ", env!("CARGO_PKG_VERSION")).to_owned(),
         host: system.nodename().to_string_lossy().into_owned(),
         kernel: system.release().to_string_lossy().into_owned(),
         begun_wall_ns: clock::now().wall_ns,
-        part: 0,
-        is_of_all_namespaces: arguments.look.netns == NamespaceChoice::All,
-        interval_s: arguments.interval.as_secs_f64(),
-        listed_sources: arguments.top as u64,
-        only: arguments.source,
+        ..Beginning::default()
     }
 }

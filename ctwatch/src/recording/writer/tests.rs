@@ -99,6 +99,33 @@ fn what_is_there_is_replaced_only_if_it_is_a_recording_and_that_was_asked_for() 
 }
 
 #[test]
+fn a_recording_that_is_there_can_become_the_part_before_and_is_replayed_by_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let bounds = Bounds { part_bytes: 8_000, parts: 5 };
+    for begun_wall_ns in [100, 200] {
+        let beginning = Beginning { begun_wall_ns, ..Beginning::default() };
+        let mut writer = Writer::create(&path, Existing::Precede, bounds, beginning).unwrap();
+        while writer.recorded.full_parts < 1 {
+            writer.add(&at(begun_wall_ns), Place::LastOfInterval, Instant::now()).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.finish().unwrap();
+    }
+    for (number, second) in [(0, 200), (1, 200), (2, 100), (3, 100)] {
+        let (times, defects) = played(&part_path(&path, number));
+        assert!(!times.is_empty() && times.iter().all(|time| *time == second), "{times:?}");
+        // Those that are last of their recording are whole.
+        assert_eq!(defects.is_empty(), number % 2 == 0, "{number}: {defects:?}");
+    }
+    assert!(!part_path(&path, 4).exists());
+    // What is no recording stays, even where a part would only come to be later.
+    fs::write(part_path(&path, 4), "notes\n").unwrap();
+    let again = Writer::create(&path, Existing::Precede, bounds, Beginning::default());
+    assert!(matches!(again, Err(WriteError::NotARecording { .. })), "{again:?}");
+}
+
+#[test]
 fn a_full_disk_ends_it_and_what_was_written_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording");
