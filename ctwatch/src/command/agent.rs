@@ -117,7 +117,7 @@ async fn begin(
         events: if arguments.record.is_some() { record::EVENTS_MAX } else { 0 },
         remembered_sources: REMEMBERED_SOURCES,
         only: None,
-        census_every: None,
+        census_every: arguments.census,
     };
     let pace = Pace { interval: arguments.interval, census_patience: CENSUS_PATIENCE };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };

@@ -147,6 +147,8 @@ fn kind_of(path: &Path) -> io::Result<Option<Prologue>> {
         Err(error) => return Err(error),
         // Whatever a link leads to is not what was named.
         Ok(found) if !found.is_file() => return Ok(Some(Prologue::NotARecording)),
+        // One that was cut off at its very beginning; nothing can be lost with it.
+        Ok(found) if found.len() == 0 => return Ok(Some(Prologue::Damaged)),
         Ok(_) => {}
     }
     let mut first = Vec::new();
@@ -260,12 +262,18 @@ impl Writer {
     }
 
     fn begin_part(&mut self) -> Result<(), WriteError> {
-        self.write(&prologue::to_bytes())?;
-        // Nothing else may be in the first block.
-        let mut first = Encoder::default();
-        first.begin(&self.beginning)?;
-        let first = first.take()?;
-        first.iter().try_for_each(|block| self.write_block(block))
+        let begun = self.write(&prologue::to_bytes()).and_then(|()| {
+            // Nothing else may be in the first block.
+            let mut first = Encoder::default();
+            first.begin(&self.beginning)?;
+            let first = first.take()?;
+            first.iter().try_for_each(|block| self.write_block(block))
+        });
+        if begun.is_err() {
+            // A part with nothing in it would only push out one that has something.
+            let _ = fs::remove_file(&self.path);
+        }
+        begun
     }
 
     fn end_part(&mut self, ending: Ending) -> Result<(), WriteError> {
@@ -315,6 +323,10 @@ fn remove_parts(path: &Path) -> io::Result<()> {
 
 /// Makes room for a new part, from the oldest on, so that being killed on the way loses none but the oldest.
 fn make_room(path: &Path, bounds: Bounds) -> io::Result<()> {
+    // There is room already, and each time that it is made anew the oldest one is lost.
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
     let none = |result: io::Result<()>| match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -145,6 +145,26 @@ fn a_full_disk_ends_it_and_what_was_written_stays() {
 }
 
 #[test]
+fn beginning_again_and_again_pushes_out_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let bounds = Bounds { part_bytes: 1 << 20, parts: 2 };
+    let begin = || Writer::create(&path, Existing::Precede, bounds, Beginning::default());
+    let mut writer = begin().unwrap();
+    writer.add(&at(1), Place::LastOfInterval, Instant::now()).unwrap();
+    writer.finish().unwrap();
+    for _ in 0..3 {
+        begin().unwrap();
+        // As when its beginning cannot be written.
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(played(&part_path(&path, 1)).0, [1]);
+    // One that was killed at its first step is in nobody's way.
+    fs::write(&path, "").unwrap();
+    begin().unwrap();
+}
+
+#[test]
 fn only_its_owner_reads_it() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
