@@ -49,9 +49,14 @@ mod nothing_tracked;
 #[cfg(test)]
 mod observed;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod recording;
 #[cfg(test)]
 mod refused_to_run;
+#[cfg(test)]
+#[path = "../kernel/served.rs"]
+mod served;
 #[cfg(test)]
 #[path = "../kernel/source_entries.rs"]
 mod source_entries;

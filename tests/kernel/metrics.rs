@@ -34,8 +34,9 @@ fn metrics_have_all_that_dashboard_and_alerts_ask_for_and_are_the_kernels_number
     let name = gateway.gateway().name();
     let folder = tempfile::tempdir().unwrap();
     let recording = folder.path().join("recording");
+    let recording = recording.to_str().unwrap();
     let arguments = ["--netns", name, "--attach", &rung(), "--interval", "500ms", "--census", "1s"];
-    let record = ["--top", "20", "--record", recording.to_str().unwrap()];
+    let record = ["--top", "20", "--record", recording];
     let mut agent = Agent::start(&ctwatch(), gateway.server(), &[&arguments[..], &record].concat());
     agent.snapshot("the first snapshot", |_| true);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
@@ -98,10 +99,4 @@ fn metrics_have_all_that_dashboard_and_alerts_ask_for_and_are_the_kernels_number
     }
     assert_eq!(agent.get("/healthz"), (200, "ok\n".to_owned()), "{refused}");
     assert_eq!(agent.end(), Some(0), "{}", agent.said());
-    println!("recorded {} bytes", recording.metadata().unwrap().len());
-    let bytes = std::fs::read(&recording).unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    for line in hex.as_bytes().chunks(120) {
-        println!("HEX {}", std::str::from_utf8(line).unwrap());
-    }
 }

@@ -332,4 +332,6 @@ fn write(
 }
 
 #[cfg(test)]
+mod conventions;
+#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ fn of(snapshots: Vec<Snapshot>, floor_entries: u64) -> Page {
     }
 }
 
-fn text(snapshots: Vec<Snapshot>, floor_entries: u64) -> String {
+pub(super) fn text(snapshots: Vec<Snapshot>, floor_entries: u64) -> String {
     of(snapshots, floor_entries).text(Form::OpenMetrics).unwrap()
 }
 
