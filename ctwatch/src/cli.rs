@@ -36,7 +36,7 @@ pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
 pub use self::recorded::RecordingArguments;
-pub use self::recording::{RecordArguments, ReplayArguments};
+pub use self::recording::{RecordArguments, RecordingBounds, ReplayArguments};
 #[cfg(feature = "screen")]
 pub use self::top::TopArguments;
 use crate::{

@@ -1,13 +1,10 @@
 //! Putting a collector on a thread of its own, and taking its snapshots.
 
-use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
+use std::{io, thread, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{
-    collect::{CollectError, CollectOptions, Collector, Interval},
-    model::snapshot::Snapshot,
-};
+use crate::collect::{CollectError, CollectOptions, Collector, Interval};
 
 /// Intervals that wait for the reader at most; beyond that they are skipped.
 const INTERVALS_WAITING: usize = 4;
@@ -30,7 +27,6 @@ pub enum SessionError {
 #[derive(Debug)]
 pub struct Session {
     intervals: mpsc::Receiver<Interval>,
-    of_interval: VecDeque<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
     pace: watch::Sender<Duration>,
     thread: Option<thread::JoinHandle<Result<(), CollectError>>>,
@@ -62,40 +58,24 @@ impl Session {
             })
         };
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(collect)?;
-        let mut session = Self {
-            intervals,
-            of_interval: VecDeque::new(),
-            stop: Some(stop),
-            pace,
-            thread: Some(thread),
-        };
+        let mut session = Self { intervals, stop: Some(stop), pace, thread: Some(thread) };
         match started.await {
             Ok(()) => Ok(session),
             Err(_) => Err(session.join().err().unwrap_or(SessionError::Ended)),
         }
     }
 
-    /// The next snapshot, those of one interval one after another; `None` after the last one. Safe to be dropped
-    /// and called again.
+    /// The snapshots of the next interval, none where no namespace tracks anything; `None` after the last one. Safe to be
+    /// dropped and called again.
     ///
     /// # Errors
     ///
     /// Why the collector ended, if it did not end because it was told to.
-    pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, SessionError> {
-        loop {
-            if let Some(snapshot) = self.of_interval.pop_front() {
-                return Ok(Some(snapshot));
-            }
-            match self.intervals.recv().await {
-                Some(interval) => self.of_interval = interval.into(),
-                None => return self.join().map(|()| None),
-            }
+    pub async fn next(&mut self) -> Result<Option<Interval>, SessionError> {
+        match self.intervals.recv().await {
+            Some(interval) => Ok(Some(interval)),
+            None => self.join().map(|()| None),
         }
-    }
-
-    /// Whether the last snapshot was the last one of its interval.
-    pub fn is_interval_complete(&self) -> bool {
-        self.of_interval.is_empty()
     }
 
     /// Lets this much time be between two snapshots from now on. No counter begins anew.
@@ -104,7 +84,7 @@ impl Session {
         let _ = self.pace.send(interval);
     }
 
-    /// Tells the collector to end. The last interval's snapshots follow, then [`Self::next`] gives `None`.
+    /// Tells the collector to end. The last interval follows, then [`Self::next`] gives `None`.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // It may have ended already.

@@ -53,9 +53,14 @@ mod observed;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod recording;
 #[cfg(test)]
 mod refused_to_run;
+#[cfg(test)]
+#[path = "../kernel/served.rs"]
+mod served;
 #[cfg(test)]
 #[path = "../kernel/source_entries.rs"]
 mod source_entries;

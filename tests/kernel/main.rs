@@ -68,6 +68,8 @@ mod many_sources;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod nesting;
 #[cfg(test)]
 mod observed;
@@ -85,6 +87,8 @@ mod reclaim;
 mod recording;
 #[cfg(test)]
 mod renamed;
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]

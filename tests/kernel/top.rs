@@ -43,8 +43,15 @@ impl Top {
         let (columns, lines) = SIZES[0];
         let terminal = Terminal::open(columns, lines).unwrap();
         let modes = terminal.modes().unwrap();
-        let mut command = Command::new(ctwatch());
-        command.args(["top", "--interval", "500ms", "--netns", gateway.gateway().name()]);
+        // In a session of its own the terminal is the one that its new size is told of.
+        let mut command = Command::new("setsid");
+        command.arg("-c").arg(ctwatch()).args([
+            "top",
+            "--interval",
+            "500ms",
+            "--netns",
+            gateway.gateway().name(),
+        ]);
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         command.envs(environment.iter().copied());
         let child = terminal.start(&mut command).unwrap();

@@ -19,8 +19,9 @@ use crate::workspace::Workspace;
 const PROGRAMS: [(&str, &str); 3] =
     [("nft", "nftables"), ("conntrack", "conntrack"), ("ip", "iproute2")];
 
-/// Programs that blocklists are loaded into, and what they run. They are not installed: some of them would start services.
-const LOADERS: Packages = Packages {
+/// Programs that blocklists are loaded into, and what they run; and one that scrapes. They are not installed: some of them would
+/// start services.
+const UNINSTALLED: Packages = Packages {
     part: "degraded",
     directory: "programs",
     names: &[
@@ -34,6 +35,8 @@ const LOADERS: Packages = Packages {
         "iptables",
         "nftables",
     ],
+    // It depends on what its pages show in a browser.
+    alone: &["prometheus"],
 };
 /// Names the directory that they are unpacked into.
 const UNPACKED: &str = "CTWATCH_PROGRAMS";
@@ -108,7 +111,7 @@ fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
         .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
         .env_remove("LD_LIBRARY_PATH");
     command.current_dir(workspace.root().join("ctwatch")).args(["--test-threads", "1"]);
-    match LOADERS.fetch(workspace) {
+    match UNINSTALLED.fetch(workspace) {
         Ok(root) => {
             command.env(UNPACKED, root);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Packages {
     pub(crate) directory: &'static str,
     /// Their names; what they depend on comes along.
     pub(crate) names: &'static [&'static str],
+    /// Further ones, of which only what is in them is needed, and libraries that others bring.
+    pub(crate) alone: &'static [&'static str],
 }
 
 impl Packages {
@@ -31,7 +33,7 @@ impl Packages {
         let part = workspace.target(self.part);
         let root = part.join(self.directory);
         let complete = part.join(format!("{}.complete", self.directory));
-        let names = self.names.join(", ");
+        let names = [self.names, self.alone].concat().join(", ");
         if fs::read_to_string(&complete).is_ok_and(|fetched| fetched == names) {
             return Ok(root);
         }
@@ -42,7 +44,9 @@ impl Packages {
             [codename.clone(), format!("{codename}-updates"), format!("{codename}-security")];
         let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
         let archive = Archive::open(part.join("apt-programs"), &suites)?;
-        archive.unpack(&archive.closure(self.names)?, &root)?;
+        let mut wanted = archive.closure(self.names)?;
+        wanted.extend(self.alone.iter().map(|&name| name.to_owned()));
+        archive.unpack(&wanted, &root)?;
         packages::write(&complete, names)?;
         Ok(root)
     }

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -18,7 +18,13 @@ use tokio::{
 };
 
 use super::latest::{Health, Latest};
-use crate::output::{json, metrics};
+use crate::{
+    host::own_process,
+    output::{
+        json,
+        metrics::{self, Age, Form},
+    },
+};
 
 /// Whoever comes when there are so many already is turned away.
 const CONNECTIONS_MAX: usize = 32;
@@ -58,7 +64,9 @@ pub async fn serve(listener: TcpListener, served: Served) -> Infallible {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let served = served.clone();
         let answer = service_fn(move |request: Request<Incoming>| {
-            let answer = served.answer(request.method(), request.uri().path());
+            let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            let form = Form::wanted_by(accepted.unwrap_or_default());
+            let answer = served.answer(request.method(), request.uri().path(), form);
             async move { Ok::<_, Infallible>(answer) }
         });
         let connection = http1::Builder::new()
@@ -74,7 +82,7 @@ pub async fn serve(listener: TcpListener, served: Served) -> Infallible {
 }
 
 impl Served {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, form: Form) -> Response<Full<Bytes>> {
         if ![Method::GET, Method::HEAD].contains(method) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -82,32 +90,47 @@ impl Served {
         }
         match path {
             "/" => text(StatusCode::OK, INDEX),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(form),
             "/healthz" => self.health(),
             "/snapshot.json" => self.snapshots(),
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self, form: Form) -> Response<Full<Bytes>> {
         let latest = Arc::clone(&self.latest.borrow());
+        let age = match latest.health(Instant::now(), self.interval) {
+            Health::Fine | Health::Waiting => Age::Current,
+            Health::Stalled(_) => Age::Outdated,
+        };
         let page = metrics::Page {
             snapshots: latest.snapshots().cloned().collect(),
+            age,
             floor_entries: self.floor_entries,
+            process: own_process::read().ok(),
+            recording: latest.recording(),
         };
-        match page.text() {
-            Ok(page) => of_type(StatusCode::OK, metrics::CONTENT_TYPE, page),
+        match page.text(form) {
+            Ok(page) => of_type(StatusCode::OK, form.content_type(), page),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         }
     }
 
     fn health(&self) -> Response<Full<Bytes>> {
-        match self.latest.borrow().health(Instant::now(), self.interval) {
+        let latest = Arc::clone(&self.latest.borrow());
+        match latest.health(Instant::now(), self.interval) {
+            // Whoever watches is told of a recording that fails, but that is no reason to end what serves.
+            Health::Fine if latest.recording().is_some_and(|recording| recording.is_failing()) => {
+                text(StatusCode::OK, "ok, but the recording cannot be written: stderr says why\n")
+            }
             Health::Fine => text(StatusCode::OK, "ok\n"),
-            Health::Waiting => text(StatusCode::OK, "waiting: nothing is tracked so far\n"),
+            Health::Waiting => text(StatusCode::OK, "waiting: nothing has been seen so far\n"),
             Health::Stalled(age) => text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &format!("no snapshot for {} s\n", age.as_secs()),
+                &format!(
+                    "no snapshot for {} s: connection tracking was unloaded, or the collector hangs; stderr says which\n",
+                    age.as_secs()
+                ),
             ),
         }
     }
@@ -140,7 +163,7 @@ mod tests {
     async fn answer(method: Method, path: &str, latest: Latest) -> (StatusCode, String, String) {
         let (_sender, latest) = watch::channel(Arc::new(latest));
         let served = Served { latest, floor_entries: 0, interval: Duration::from_secs(1) };
-        let response = served.answer(&method, path);
+        let response = served.answer(&method, path, Form::OpenMetrics);
         let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -148,13 +171,13 @@ mod tests {
     }
 
     fn latest() -> Latest {
-        Latest::of_interval(vec![Arc::new(sample::snapshot())], Instant::now())
+        Latest::of_interval(vec![Arc::new(sample::snapshot())], None, Instant::now())
     }
 
     #[tokio::test]
     async fn each_path_answers_in_its_own_type() {
         let (status, kind, page) = answer(Method::GET, "/metrics", latest()).await;
-        assert_eq!((status, kind.as_str()), (StatusCode::OK, metrics::CONTENT_TYPE));
+        assert_eq!((status, kind.as_str()), (StatusCode::OK, Form::OpenMetrics.content_type()));
         assert!(page.contains("ctwatch_entries{netns=\"gateway\"} 62000"), "{page}");
         let (status, kind, body) = answer(Method::GET, "/snapshot.json", latest()).await;
         assert_eq!((status, kind.as_str()), (StatusCode::OK, "application/json"));

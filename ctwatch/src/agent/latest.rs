@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::model::snapshot::Snapshot;
+use crate::model::{own::Recording, snapshot::Snapshot};
 
 /// After so many intervals without a snapshot the collector is taken to hang.
 const INTERVALS_MISSED_MAX: u32 = 3;
@@ -15,13 +15,15 @@ const SLACK: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Latest {
     snapshots: BTreeMap<u32, Arc<Snapshot>>,
-    taken: Option<Instant>,
+    recording: Option<Recording>,
+    /// When they came; until then since when one is to be expected.
+    since: Option<Instant>,
 }
 
 /// Whether snapshots come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Health {
-    /// There has been none yet: nothing is tracked so far.
+    /// There can be none yet: nothing is tracked so far, or it has only begun to look.
     Waiting,
     /// They come.
     Fine,
@@ -30,10 +32,24 @@ pub enum Health {
 }
 
 impl Latest {
+    /// It has begun to look at this moment.
+    pub fn begun(now: Instant) -> Self {
+        Self { since: Some(now), ..Self::default() }
+    }
+
     /// With the snapshots of one more interval; namespaces that are not among them are gone.
-    pub fn of_interval(snapshots: Vec<Arc<Snapshot>>, now: Instant) -> Self {
+    pub fn of_interval(
+        snapshots: Vec<Arc<Snapshot>>,
+        recording: Option<Recording>,
+        now: Instant,
+    ) -> Self {
         let snapshots = snapshots.into_iter().map(|snapshot| (snapshot.netns, snapshot));
-        Self { snapshots: snapshots.collect(), taken: Some(now) }
+        Self { snapshots: snapshots.collect(), recording, since: Some(now) }
+    }
+
+    /// What became of the recording, if there is to be one.
+    pub fn recording(&self) -> Option<Recording> {
+        self.recording
     }
 
     /// The snapshots, by the number of their namespace.
@@ -43,10 +59,12 @@ impl Latest {
 
     /// How it is at this moment, where one is expected each `interval`.
     pub fn health(&self, now: Instant, interval: Duration) -> Health {
-        let Some(taken) = self.taken else { return Health::Waiting };
-        let age = now.saturating_duration_since(taken);
+        let Some(since) = self.since else { return Health::Waiting };
+        let age = now.saturating_duration_since(since);
         if age > interval * INTERVALS_MISSED_MAX + SLACK {
             Health::Stalled(age)
+        } else if self.snapshots.is_empty() {
+            Health::Waiting
         } else {
             Health::Fine
         }
@@ -62,7 +80,10 @@ mod tests {
     fn a_collector_that_hands_over_nothing_is_stalled() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         assert_eq!(Latest::default().health(start, second), Health::Waiting);
-        let latest = Latest::of_interval(vec![Arc::new(sample::snapshot())], start);
+        let begun = Latest::begun(start);
+        assert_eq!(begun.health(start + 13 * second, second), Health::Waiting);
+        assert_eq!(begun.health(start + 14 * second, second), Health::Stalled(14 * second));
+        let latest = Latest::of_interval(vec![Arc::new(sample::snapshot())], None, start);
         assert_eq!(latest.health(start + 13 * second, second), Health::Fine);
         assert_eq!(latest.health(start + 14 * second, second), Health::Stalled(14 * second));
         assert_eq!(latest.snapshots().count(), 1);

@@ -5,7 +5,10 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser as _};
 use toml::{Table, Value};
 
-use super::{Cli, Command, LookArguments, Sort, interval};
+use super::{
+    Cli, Command, LookArguments, RecordingBounds, Sort, duration, interval, recording::speed,
+};
+use crate::recording::player::Speed;
 
 /// Arguments of `agent`.
 #[derive(Debug, Args)]
@@ -29,6 +32,22 @@ pub struct AgentArguments {
     /// Which sources are listed first
     #[arg(long, value_enum, default_value_t = Sort::Entries)]
     pub sort: Sort,
+    /// Walk the table at least so often for its states and destinations, see 'ctwatch watch --help'
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub census: Option<Duration>,
+    /// Record what is seen too, as 'ctwatch record' does. A recording that is there becomes FILE.1, that becomes FILE.2, and
+    /// so on
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How much is kept
+    #[command(flatten)]
+    pub bounds: RecordingBounds,
+    /// Serve what was recorded as if it were seen now, and end when it is over
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["record", "interval", "sort", "census"])]
+    pub from: Option<PathBuf>,
+    /// How fast a recording is served: 1x as it was recorded, 10x ten times as fast
+    #[arg(long, value_name = "SPEED", default_value = "1x", value_parser = speed)]
+    pub speed: Speed,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
@@ -85,10 +104,11 @@ mod tests {
 
     #[test]
     fn a_file_has_the_names_of_the_flags_and_the_command_line_goes_before() {
-        let text = "interval = \"5s\"\ntop = 7\nnetns = \"all\"\nno_wait = true\n";
+        let text = "interval = \"5s\"\ntop = 7\nnetns = \"all\"\nno_wait = true\nrecord = \"x\"\nfiles = 2\nmax_bytes = \"8M\"\n";
         let arguments = parse(text, &["--top", "9"]).unwrap();
         assert_eq!((arguments.interval, arguments.top), (Duration::from_secs(5), 9));
         assert!(arguments.look.no_wait && arguments.floor == 10);
+        assert_eq!((arguments.bounds.files, arguments.bounds.max_bytes), (2, 8 << 20));
         assert!(!parse("no-wait = false", &[]).unwrap().look.no_wait);
     }
 
@@ -100,6 +120,8 @@ mod tests {
             ("top = 1.5", "'top' must be"),
             ("[agent]\ntop = 1", "'agent' must be"),
             ("config = \"x\"", "'config' is not allowed"),
+            ("record = \"x\"\nfrom = \"y\"", "cannot be used with"),
+            ("max_bytes = 5", "--max-bytes"),
             ("top = ", "line 1"),
         ] {
             let error = parse(text, &[]).unwrap_err();

@@ -154,9 +154,14 @@ Examples:
   ctwatch agent                              metrics at http://127.0.0.1:9476/metrics
   ctwatch agent --listen 10.0.0.1:9476 --netns all --top 50
   ctwatch agent --config /etc/ctwatch/agent.toml
+  ctwatch agent --record /var/lib/ctwatch/agent.ctw --files 8
+                                             and keep what is seen, for 'ctwatch replay'
+  ctwatch agent --from outage.ctw            the metrics of a recording, as if they were of now
 
-/metrics is OpenMetrics text, /healthz answers 200 while snapshots come and 503 if they have stopped, /snapshot.json has
-the latest snapshots. Anyone who can connect can read them, so it listens on this machine only unless told otherwise.")]
+/metrics is OpenMetrics text, or the older text format for whoever does not ask for that. /healthz answers 200 while
+snapshots come and 503 if they have stopped; then /metrics has no numbers any more. /snapshot.json has the latest
+snapshots. Anyone who can connect can read them, so it listens on this machine only unless told otherwise. That a recording
+cannot be written is said and counted, tried again, and does not end it.")]
     Agent(AgentArguments),
     /// Print what completes ctwatch's command line in a shell
     #[command(after_help = "\

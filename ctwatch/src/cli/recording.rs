@@ -6,7 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::{LookArguments, Sort, duration, interval, sources};
-use crate::recording::player::Speed;
+use crate::recording::{player::Speed, writer::Bounds};
 
 /// What a part holds at least, so that one block of what can be listed fits.
 const PART_BYTES_MIN: u64 = 1 << 20;
@@ -37,18 +37,32 @@ pub struct RecordArguments {
     /// Walk the table at least so often, see 'ctwatch watch --help'
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub census: Option<Duration>,
-    /// Bytes of a file at most, as in 64M or 1G. When it is full it becomes FILE.1, that becomes FILE.2, and so on
-    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = part_bytes)]
-    pub max_bytes: u64,
-    /// How many files to keep; when there are more the oldest one is deleted
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub files: u32,
+    /// How much is kept
+    #[command(flatten)]
+    pub bounds: RecordingBounds,
     /// Replace a recording that is there; never anything else
     #[arg(long)]
     pub overwrite: bool,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
+}
+
+/// How much of a recording is kept.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RecordingBounds {
+    /// Bytes of a recording's file at most, as in 64M or 1G. When it is full it becomes FILE.1, that becomes FILE.2, and so on
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = part_bytes)]
+    pub max_bytes: u64,
+    /// How many files of a recording to keep; when there are more the oldest one is deleted
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub files: u32,
+}
+
+impl From<RecordingBounds> for Bounds {
+    fn from(bounds: RecordingBounds) -> Self {
+        Self { part_bytes: bounds.max_bytes, parts: bounds.files }
+    }
 }
 
 /// Arguments of `replay`.
@@ -86,7 +100,7 @@ fn part_bytes(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes >= PART_BYTES_MIN).ok_or_else(|| wrong.to_owned())
 }
 
-fn speed(text: &str) -> Result<Speed, String> {
+pub(super) fn speed(text: &str) -> Result<Speed, String> {
     if text == "max" {
         return Ok(Speed::Max);
     }

@@ -98,7 +98,7 @@ async fn look_at(
 ) -> Result<Option<Case>, CommandError> {
     let NamespaceChoice::One(target) = &arguments.netns else { return Err(one_only()) };
     if let Some(path) = record_to {
-        writer::check(path, Existing::Keep).map_err(not_recorded)?;
+        writer::check(path, Existing::Keep, Bounds::default()).map_err(not_recorded)?;
     }
     let limits = Limits {
         listed_sources: LISTED_SOURCES,

@@ -1,7 +1,7 @@
 //! What every command that looks at the table does first: may it, is there anything, and begin.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     io::{self, Write as _},
     sync::Arc,
     time::Duration,
@@ -16,7 +16,7 @@ use tokio::{
 use super::progress;
 use crate::{
     cli::LookArguments,
-    collect::{Choice, CollectError, CollectOptions},
+    collect::{Choice, CollectError, CollectOptions, Interval},
     exit::CommandError,
     host::{
         modules,
@@ -126,6 +126,8 @@ pub struct Look {
     limits: Limits,
     attach: AttachOptions,
     session: Option<Session>,
+    /// Snapshots of the last interval that have not been taken yet.
+    of_interval: VecDeque<Arc<Snapshot>>,
     is_stopping: bool,
     waiting: Waiting,
     listener: Option<mpsc::Sender<String>>,
@@ -178,6 +180,7 @@ impl Look {
             limits,
             attach,
             session: None,
+            of_interval: VecDeque::new(),
             is_stopping: false,
             waiting: Waiting::Silently,
             listener: None,
@@ -199,6 +202,24 @@ impl Look {
     ///
     /// If it cannot go on.
     pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, CommandError> {
+        loop {
+            if let Some(snapshot) = self.of_interval.pop_front() {
+                return Ok(Some(snapshot));
+            }
+            match self.next_interval().await? {
+                Some(interval) => self.of_interval = interval.into(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The snapshots of the next interval, none where no namespace tracks anything; `None` after the last one. Safe to be
+    /// dropped and called again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot go on.
+    pub async fn next_interval(&mut self) -> Result<Option<Interval>, CommandError> {
         loop {
             let Some(session) = &mut self.session else {
                 if self.is_stopping {
@@ -248,7 +269,7 @@ impl Look {
 
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
-        self.session.as_ref().is_none_or(Session::is_interval_complete)
+        self.of_interval.is_empty()
     }
 
     /// The place of the last snapshot in its interval.

@@ -2,6 +2,7 @@
 
 pub mod advise;
 pub mod agent;
+mod agent_recorder;
 pub mod apply;
 pub mod audit;
 pub mod block;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::look::Look;
 use crate::{
+    collect::Interval,
     exit::CommandError,
     model::snapshot::Snapshot,
     recording::{parts::PartsError, player::Player},
@@ -30,6 +31,26 @@ impl Origin {
             Self::Kernel(look) => look.next().await,
             Self::Recording(player) => player.next().await.map_err(|error| failed(&error)),
         }
+    }
+
+    /// The snapshots of the next interval; `None` after the last one. If it is dropped meanwhile those of a recording may be
+    /// lost.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot go on.
+    pub async fn next_interval(&mut self) -> Result<Option<Interval>, CommandError> {
+        if let Self::Kernel(look) = self {
+            return look.next_interval().await;
+        }
+        let mut interval = Interval::new();
+        while let Some(snapshot) = self.next().await? {
+            interval.push(snapshot);
+            if self.is_interval_complete() {
+                return Ok(Some(interval));
+            }
+        }
+        Ok((!interval.is_empty()).then_some(interval))
     }
 
     /// Whether the last snapshot was the last one of its interval.

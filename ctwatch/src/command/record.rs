@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Events of one interval at most; beyond that they are counted as dropped. They take 20 bytes each.
-const EVENTS_MAX: usize = 1000;
+pub(super) const EVENTS_MAX: usize = 1000;
 
 /// Records until it is told to stop or the duration is over; then writes what is left.
 ///
@@ -28,7 +28,8 @@ const EVENTS_MAX: usize = 1000;
 /// If it cannot begin, the table can no longer be read, or the file cannot be written.
 pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let existing = if arguments.overwrite { Existing::Replace } else { Existing::Keep };
-    writer::check(&arguments.file, existing).map_err(not_recorded)?;
+    let bounds = Bounds::from(arguments.bounds);
+    writer::check(&arguments.file, existing, bounds).map_err(not_recorded)?;
     let limits = Limits {
         listed_sources: arguments.top,
         sort_by: arguments.sort.into(),
@@ -43,7 +44,6 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let machine = MachineWatch::new(arguments.look.netns.clone());
     let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(look) = begun else { return Ok(()) };
-    let bounds = Bounds { part_bytes: arguments.max_bytes, parts: arguments.files };
     let beginning = Beginning {
         is_of_all_namespaces: arguments.look.netns == NamespaceChoice::All,
         interval_s: arguments.interval.as_secs_f64(),
@@ -55,8 +55,8 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     look::say(&format!(
         "recording to {}, at most {} files of {} bytes; Ctrl-C ends it",
         arguments.file.display(),
-        arguments.files,
-        arguments.max_bytes
+        bounds.parts,
+        bounds.part_bytes
     ));
     record(look, recorder, machine, arguments, &mut interrupts).await
 }

@@ -3,6 +3,7 @@
 //! JSON, the text table and the documentation read it, so they cannot disagree.
 
 pub mod census;
+pub mod own;
 
 use super::{
     loss::Loss,

@@ -22,6 +22,7 @@ pub mod misses;
 pub mod mode;
 pub mod moment;
 pub mod observation;
+pub mod own;
 pub mod prefix;
 pub mod protocol;
 pub mod ranking;

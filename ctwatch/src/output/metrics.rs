@@ -1,5 +1,7 @@
-//! Snapshots as OpenMetrics text, which Prometheus scrapes. Names, kinds and help come from the table of fields; how many series
-//! there are is bounded by what a snapshot lists, and by [`Page::floor_entries`].
+//! Snapshots as text that Prometheus scrapes. Names, kinds and help come from the table of fields; how many series there are is
+//! bounded by what a snapshot lists, and by [`Page::floor_entries`].
+
+mod classic;
 
 use std::{fmt, sync::Arc};
 
@@ -12,23 +14,62 @@ use prometheus_client::{
 
 use crate::model::{
     census::destinations::Destination,
-    fields::{self, Field, Kind, Value, census},
+    fields::{self, Field, Kind, Value, census, own},
     mode::Rung,
+    own::{Process, Recording},
     protocol,
     snapshot::{Snapshot, SourceNumbers},
     source,
 };
 
-/// What the page is, as HTTP says it.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0, which Prometheus asks for.
+    OpenMetrics,
+    /// The older text format, for whoever does not ask for that.
+    Classic,
+}
+
+impl Form {
+    /// The best one that whoever asks says to understand, by the header `Accept`.
+    pub fn wanted_by(accepted: &str) -> Self {
+        if accepted.contains(OPEN_METRICS) { Self::OpenMetrics } else { Self::Classic }
+    }
+
+    /// What the page is, as HTTP says it.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Whether numbers are of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// They are.
+    Current,
+    /// None have come for too long: that they are old is all that is told of them.
+    Outdated,
+}
 
 /// What is put on one page.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The latest snapshot of each namespace.
     pub snapshots: Vec<Arc<Snapshot>>,
+    /// How old they are.
+    pub age: Age,
     /// Sources that hold fewer entries and neither open any nor are refused have no series.
     pub floor_entries: u64,
+    /// What this process has taken, if that is known.
+    pub process: Option<Process>,
+    /// What became of the recording, if there is to be one.
+    pub recording: Option<Recording>,
 }
 
 /// Labels and their values.
@@ -42,12 +83,15 @@ impl Page {
     /// # Errors
     ///
     /// If the text cannot be made, which memory alone can prevent.
-    pub fn text(self) -> Result<String, fmt::Error> {
+    pub fn text(self, form: Form) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         text::encode(&mut text, &registry)?;
-        Ok(text)
+        Ok(match form {
+            Form::OpenMetrics => text,
+            Form::Classic => classic::of_open_metrics(&text),
+        })
     }
 
     fn of_each<T>(&self, of: impl Fn(&Snapshot) -> Vec<(Labels, T)>) -> Vec<(Labels, T)> {
@@ -79,6 +123,16 @@ impl Page {
             .collect()
         })
     }
+
+    /// The sum over those that have no series, so that nothing is missing from the sum over all series.
+    fn others(&self) -> Vec<(Labels, SourceNumbers)> {
+        self.of_each(|snapshot| {
+            let mut others = snapshot.others;
+            let idle = snapshot.sources.iter().filter(|numbers| !self.is_busy(numbers));
+            idle.for_each(|numbers| others.include(numbers));
+            vec![(vec![], others)]
+        })
+    }
 }
 
 impl Collector for Page {
@@ -87,6 +141,10 @@ impl Collector for Page {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         let help = "the version of ctwatch";
         write(to, "ctwatch_build_info", help, Kind::Gauge, &[(version, Value::Count(1))])?;
+        self.itself(to)?;
+        if self.age == Age::Outdated {
+            return Ok(());
+        }
         self.how_it_is_seen(to)?;
         let table = self.of_each(|snapshot| vec![(vec![], snapshot.table)]);
         write_fields(to, "ctwatch", fields::TABLE, &table)?;
@@ -95,10 +153,9 @@ impl Collector for Page {
         let of_all = fields::SOURCE.iter().filter(|field| field.name != "entries");
         write_fields(to, "ctwatch", of_all, &totals)?;
         write_fields(to, "ctwatch_source", fields::SOURCE, &self.sources())?;
-        let others = self.of_each(|snapshot| vec![(vec![], snapshot.others)]);
         // Its counts fall when a source is listed: they are no counters.
         let held = fields::SOURCE.iter().filter(|field| field.kind == Kind::Gauge);
-        write_fields(to, "ctwatch_others", held, &others)?;
+        write_fields(to, "ctwatch_others", held, &self.others())?;
         let kernel = self.of_each(|snapshot| vec![(vec![], snapshot.kernel)]);
         write_fields(to, "ctwatch_kernel", fields::KERNEL, &kernel)?;
         let loss = self.of_each(|snapshot| vec![(vec![], snapshot.loss)]);
@@ -108,6 +165,19 @@ impl Collector for Page {
 }
 
 impl Page {
+    /// What the agent has to tell of itself.
+    fn itself(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let taken =
+            self.of_each(|snapshot| vec![(vec![], Value::Real(snapshot.wall_ns as f64 / 1e9))]);
+        let help = "when these numbers were true, in seconds since 1970";
+        write(to, "ctwatch_snapshot_timestamp_seconds", help, Kind::Gauge, &taken)?;
+        let process = self.process.map(|process| (Labels::new(), process));
+        // The names that any other exporter has for them.
+        write_fields(to, "process", own::PROCESS, process.as_slice())?;
+        let recording = self.recording.map(|recording| (Labels::new(), recording));
+        write_fields(to, "ctwatch_recording", own::RECORDING, recording.as_slice())
+    }
+
     fn how_it_is_seen(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let drift = self.of_each(|snapshot| {
             let drift = snapshot.drift_entries.map_or(Value::Unknown, Value::Difference);
@@ -262,99 +332,6 @@ fn write(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::sample;
-
-    fn page(change: impl FnOnce(&mut Snapshot), floor_entries: u64) -> String {
-        let mut snapshot = sample::snapshot();
-        change(&mut snapshot);
-        Page { snapshots: vec![Arc::new(snapshot)], floor_entries }.text().unwrap()
-    }
-
-    #[test]
-    fn numbers_have_the_names_that_prometheus_expects() {
-        let page = page(|_| {}, 0);
-        for line in [
-            "# TYPE ctwatch_entries gauge",
-            "ctwatch_entries{netns=\"gateway\"} 62000",
-            "ctwatch_entries_limit{netns=\"gateway\"} 65536",
-            "ctwatch_utilization_ratio{netns=\"gateway\"} 0.946",
-            "ctwatch_time_to_full_seconds{netns=\"gateway\"} 8.6",
-            "ctwatch_drift_entries{netns=\"gateway\"} 0",
-            "# TYPE ctwatch_refused counter",
-            "ctwatch_refused_total{netns=\"gateway\"} 7",
-            "ctwatch_source_entries{netns=\"gateway\",source=\"10.0.1.2\",protocol=\"udp\"} 61000",
-            "ctwatch_source_refused_total{netns=\"gateway\",source=\"10.0.1.2\",protocol=\"udp\"} 7",
-            "ctwatch_source_entry_seconds_total{netns=\"gateway\",source=\"10.0.1.2\",protocol=\"udp\"} 2.5",
-            "ctwatch_others_entries{netns=\"gateway\"} 1000",
-            "ctwatch_loss_ring_full_total{netns=\"gateway\"} 2",
-            "ctwatch_census_age_seconds{netns=\"gateway\"} 3.25",
-            "ctwatch_state_entries{netns=\"gateway\",protocol=\"tcp\",state=\"ESTABLISHED\"} 1000",
-            "ctwatch_flood_half_open_ratio{netns=\"gateway\",destination=\"198.51.100.1\",port=\"443\",protocol=\"tcp\"} 0.99",
-            "ctwatch_mode_info{netns=\"gateway\",alloc=\"kprobe\",early_drop=\"kprobe\",free=\"kprobe\"} 1",
-        ] {
-            assert!(page.lines().any(|each| each == line), "{line} in:\n{page}");
-        }
-        assert!(page.contains("# HELP ctwatch_entries_limit entries that fit (nf_conntrack_max); absent if unlimited: the maximum, or limit"), "{page}");
-        assert!(page.ends_with("# EOF\n") && !page.contains("per_s"), "{page}");
-    }
-
-    #[test]
-    fn every_metric_has_one_description_before_its_samples() {
-        let page = page(|_| {}, 0);
-        let mut described = std::collections::BTreeSet::new();
-        let mut current = String::new();
-        for line in page.lines().filter(|line| *line != "# EOF") {
-            if let Some(rest) = line.strip_prefix("# HELP ") {
-                current = rest.split(' ').next().unwrap().to_owned();
-                assert!(described.insert(current.clone()), "{current} twice");
-            } else if !line.starts_with('#') {
-                assert!(line.starts_with(&current), "{line} is not of {current}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_seen_has_no_sample() {
-        let page = page(
-            |snapshot| {
-                (snapshot.totals.refused, snapshot.sources[0].refused) = (None, None);
-                (snapshot.drift_entries, snapshot.table.limit) = (None, None);
-                (snapshot.census, snapshot.floods) = (None, None);
-            },
-            0,
-        );
-        for name in ["refused", "drift", "limit", "census", "state", "flood", "snat"] {
-            let sample = format!("ctwatch_{name}");
-            assert!(!page.lines().any(|line| line.starts_with(&sample)), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_idle_source_has_no_series() {
-        let idle = |snapshot: &mut Snapshot| {
-            let source = &mut snapshot.sources[0];
-            (source.entries, source.new_per_s, source.refused_per_s) = (Some(9), Some(0.0), None);
-        };
-        assert!(!page(idle, 10).contains("10.0.1.2"));
-        assert!(page(idle, 9).contains("10.0.1.2"));
-        assert!(page(|snapshot| snapshot.sources[0].entries = Some(0), 10).contains("10.0.1.2"));
-    }
-
-    #[test]
-    fn namespaces_are_told_apart_within_each_metric() {
-        let (mut one, mut other) = (sample::snapshot(), sample::snapshot());
-        (one.netns_name, other.netns) = (Some("a\"b".into()), 2);
-        other.netns_name = None;
-        let page = Page { snapshots: vec![Arc::new(one), Arc::new(other)], floor_entries: 0 }
-            .text()
-            .unwrap();
-        let entries: Vec<&str> =
-            page.lines().filter(|line| line.starts_with("ctwatch_entries{")).collect();
-        assert_eq!(
-            entries,
-            ["ctwatch_entries{netns=\"a\\\"b\"} 62000", "ctwatch_entries{netns=\"2\"} 62000"]
-        );
-    }
-}
+mod conventions;
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,8 +1,8 @@
 //! docs/reference.md: every number and every metric, from the one table of fields and from a page that has them all.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
-use super::{metrics::Page, sample};
+use super::sample;
 use crate::model::fields::{self, Field, Kind, census};
 
 /// Set to rewrite the file instead of comparing it.
@@ -52,8 +52,7 @@ fn labels(sample: &str) -> Vec<String> {
 }
 
 fn metrics() -> String {
-    let page = Page { snapshots: vec![Arc::new(sample::snapshot())], floor_entries: 0 };
-    let page = page.text().unwrap();
+    let page = super::metrics::tests::text(vec![sample::snapshot()], 0);
     let mut text = "\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n".to_owned();
     let lines: Vec<&str> = page.lines().collect();
     for (at, line) in lines.iter().enumerate() {

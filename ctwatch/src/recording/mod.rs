@@ -19,8 +19,16 @@ use std::path::{Path, PathBuf};
 /// The part of a recording that was written so many parts before the one at `path`.
 fn part_path(path: &Path, number: u32) -> PathBuf {
     let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{number}"));
+    if number > 0 {
+        part.push(format!(".{number}"));
+    }
     part.into()
+}
+
+/// The same where `path` may itself be such a part of another one, as in `FILE.2`.
+fn part_path_behind(path: &Path, number: u32) -> Option<PathBuf> {
+    let own: u32 = path.extension()?.to_str()?.parse().ok()?;
+    Some(part_path(&path.with_extension(""), own.checked_add(number)?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     item::{Beginning, Ending, Place},
-    part_path,
+    part_path, part_path_behind,
     reader::{Missing, ReadError, Reader, Recorded},
 };
 use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
@@ -54,14 +54,14 @@ impl Parts {
         let mut left = VecDeque::from([path.to_owned()]);
         let mut beginning = beginning_of(path)?;
         for number in 1.. {
-            let earlier = part_path(path, number);
-            match beginning_of(&earlier) {
-                Ok(Some(of_earlier)) if is_right_before(&of_earlier, beginning.as_ref()) => {
-                    beginning = Some(of_earlier);
-                    left.push_front(earlier);
-                }
-                _ => break,
-            }
+            let places = [Some(part_path(path, number)), part_path_behind(path, number)];
+            let found = places.into_iter().flatten().find_map(|earlier| {
+                let of_earlier = beginning_of(&earlier).ok()??;
+                is_right_before(&of_earlier, beginning.as_ref()).then_some((earlier, of_earlier))
+            });
+            let Some((earlier, of_earlier)) = found else { break };
+            beginning = Some(of_earlier);
+            left.push_front(earlier);
         }
         let length = |part: &PathBuf| fs::metadata(part).map_or(0, |found| found.len());
         let bytes = left.iter().map(length).sum();

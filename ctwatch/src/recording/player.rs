@@ -47,6 +47,12 @@ impl Player {
         &self.parts
     }
 
+    /// The time between two snapshots at this speed; zero if they come as fast as possible.
+    pub fn interval(&self) -> Duration {
+        let Speed::Times(times) = self.speed else { return Duration::ZERO };
+        Duration::try_from_secs_f64(self.parts.beginning().interval_s / times).unwrap_or_default()
+    }
+
     /// The next snapshot when its time has come, those of one interval one after another; `None` after the last one. Safe
     /// to be dropped and called again.
     ///

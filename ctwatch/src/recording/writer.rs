@@ -51,6 +51,8 @@ pub enum Existing {
     Keep,
     /// Replace it.
     Replace,
+    /// Let it become the part before, and that the one before that, as when a part is full.
+    Precede,
 }
 
 /// Why nothing, or no more, can be recorded.
@@ -131,15 +133,15 @@ pub struct Writer {
 ///
 /// # Errors
 ///
-/// If there is a file that is not to be replaced, or one of its earlier parts.
-pub fn check(path: &Path, existing: Existing) -> Result<(), WriteError> {
-    for part in [path.to_owned(), part_path(path, 1)] {
+/// If there is a file that is not to be replaced, or one where an earlier part is or will be.
+pub fn check(path: &Path, existing: Existing, bounds: Bounds) -> Result<(), WriteError> {
+    for part in (0..bounds.parts).map(|number| part_path(path, number)) {
         match kind_of(&part) {
             Ok(None) => {}
             Ok(Some(Prologue::NotARecording)) => {
                 return Err(WriteError::NotARecording { path: part });
             }
-            Ok(Some(_)) if existing == Existing::Replace => {}
+            Ok(Some(_)) if existing != Existing::Keep => {}
             Ok(Some(_)) => return Err(WriteError::Exists { path: part }),
             Err(source) => return Err(WriteError::Create { path: part, source }),
         }
@@ -154,6 +156,8 @@ fn kind_of(path: &Path) -> io::Result<Option<Prologue>> {
         Err(error) => return Err(error),
         // Whatever a link leads to is not what was named.
         Ok(found) if !found.is_file() => return Ok(Some(Prologue::NotARecording)),
+        // One that was cut off at its very beginning; nothing can be lost with it.
+        Ok(found) if found.len() == 0 => return Ok(Some(Prologue::Damaged)),
         Ok(_) => {}
     }
     let mut first = Vec::new();
@@ -173,10 +177,13 @@ impl Writer {
         bounds: Bounds,
         beginning: Beginning,
     ) -> Result<Self, WriteError> {
-        check(path, existing)?;
-        remove_parts(path)
-            .map_err(|source| WriteError::Create { path: path.to_owned(), source })?;
-        let file = new_file(path)
+        check(path, existing, bounds)?;
+        let made = match existing {
+            Existing::Keep | Existing::Replace => remove_parts(path),
+            Existing::Precede => make_room(path, bounds),
+        };
+        let file = made
+            .and_then(|()| new_file(path))
             .map_err(|source| WriteError::Create { path: path.to_owned(), source })?;
         let mut writer = Self {
             path: path.to_owned(),
@@ -234,6 +241,11 @@ impl Writer {
         Ok(())
     }
 
+    /// What was recorded so far; what is not written yet included, but not its bytes.
+    pub fn recorded(&self) -> Recorded {
+        self.recorded
+    }
+
     /// When the block is to be written, whatever is in it; `None` if nothing is.
     pub fn due(&self) -> Option<Instant> {
         self.block_began.map(|began| began + BLOCK_TIME)
@@ -268,7 +280,9 @@ impl Writer {
 
     fn next_part(&mut self) -> Result<(), WriteError> {
         self.end_part(Ending::Continued)?;
-        self.file = self.rotate().map_err(|source| self.failed(source))?;
+        self.file = make_room(&self.path, self.bounds)
+            .and_then(|()| new_file(&self.path))
+            .map_err(|source| self.failed(source))?;
         self.beginning.part += 1;
         self.recorded.full_parts += 1;
         self.part_bytes = 0;
@@ -276,30 +290,20 @@ impl Writer {
         self.begin_part()
     }
 
-    /// Makes room for a new part, from the oldest on, so that being killed on the way loses none but the oldest.
-    fn rotate(&self) -> io::Result<File> {
-        for number in (1..self.bounds.parts).rev() {
-            let newer =
-                if number == 1 { self.path.clone() } else { part_path(&self.path, number - 1) };
-            match fs::rename(newer, part_path(&self.path, number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        if self.bounds.parts <= 1 {
-            fs::remove_file(&self.path)?;
-        }
-        new_file(&self.path)
-    }
-
     fn begin_part(&mut self) -> Result<(), WriteError> {
-        self.write(&prologue::to_bytes())?;
-        // No snapshot may be in the first block.
-        let mut first = Encoder::default();
-        first.begin(&self.beginning)?;
-        self.machine_states.values().try_for_each(|state| first.add_machine_state(state))?;
-        let first = first.take()?;
-        first.iter().try_for_each(|block| self.write_block(block))
+        let begun = self.write(&prologue::to_bytes()).and_then(|()| {
+            // No snapshot may be in the first block.
+            let mut first = Encoder::default();
+            first.begin(&self.beginning)?;
+            self.machine_states.values().try_for_each(|state| first.add_machine_state(state))?;
+            let first = first.take()?;
+            first.iter().try_for_each(|block| self.write_block(block))
+        });
+        if begun.is_err() {
+            // A part with nothing in it would only push out one that has something.
+            let _ = fs::remove_file(&self.path);
+        }
+        begun
     }
 
     fn end_part(&mut self, ending: Ending) -> Result<(), WriteError> {
@@ -345,6 +349,22 @@ fn remove_parts(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Makes room for a new part, from the oldest on, so that being killed on the way loses none but the oldest.
+fn make_room(path: &Path, bounds: Bounds) -> io::Result<()> {
+    // There is room already, and each time that it is made anew the oldest one is lost.
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let none = |result: io::Result<()>| match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    for number in (1..bounds.parts).rev() {
+        none(fs::rename(part_path(path, number - 1), part_path(path, number)))?;
+    }
+    if bounds.parts <= 1 { none(fs::remove_file(path)) } else { Ok(()) }
 }
 
 /// A file that was not there before, which only its owner reads: it says who talks to whom.

@@ -60,10 +60,10 @@ const BOOT_DIRECTORIES: [&str; 12] = [
     "var/lib",
 ];
 /// For looking around; `ip` and the like are the real ones.
-const APPLETS: [&str; 26] = [
+const APPLETS: [&str; 27] = [
     "cat", "cpio", "dmesg", "env", "find", "free", "grep", "head", "kill", "ls", "lsmod", "mount",
-    "nc", "ping", "ps", "sed", "sh", "sleep", "stty", "sysctl", "tail", "top", "umount", "uname",
-    "vi", "wc",
+    "nc", "ping", "ps", "sed", "setsid", "sh", "sleep", "stty", "sysctl", "tail", "top", "umount",
+    "uname", "vi", "wc",
 ];
 
 /// The initramfs as the kernel takes it: an uncompressed cpio archive, which needs no unpacking in an emulated machine.

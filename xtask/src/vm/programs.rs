@@ -25,12 +25,13 @@ const GATEWAY: Wanted = Wanted {
         part: "vm",
         directory: "programs",
         names: &["conntrack", "nftables", "iproute2", "busybox-static"],
+        alone: &[],
     },
     names: &["conntrack", "nft", "ip"],
 };
 /// What ctwatch is compared with, besides `conntrack`.
 const PEERS: Wanted = Wanted {
-    packages: Packages { part: "vm", directory: "peers", names: &["bpftrace"] },
+    packages: Packages { part: "vm", directory: "peers", names: &["bpftrace"], alone: &[] },
     names: &["bpftrace"],
 };
 
@@ -40,6 +41,7 @@ const BOOT: Wanted = Wanted {
         part: "vm",
         directory: "boot-programs",
         names: &["systemd", "udev", "kmod", "procps"],
+        alone: &[],
     },
     names: &["kmod", "udevadm", "systemd-modules-load", "systemd-sysctl", "sysctl"],
 };

@@ -137,6 +137,33 @@ fn what_the_machine_was_is_kept_when_it_changes_and_each_part_begins_with_it() {
 }
 
 #[test]
+fn a_recording_that_is_there_can_become_the_part_before_and_is_replayed_by_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let bounds = Bounds { part_bytes: 8_000, parts: 5 };
+    for begun_wall_ns in [100, 200] {
+        let beginning = Beginning { begun_wall_ns, ..Beginning::default() };
+        let mut writer = Writer::create(&path, Existing::Precede, bounds, beginning).unwrap();
+        while writer.recorded.full_parts < 1 {
+            writer.add(&at(begun_wall_ns), Place::LastOfInterval, Instant::now()).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.finish().unwrap();
+    }
+    for (number, second) in [(0, 200), (1, 200), (2, 100), (3, 100)] {
+        let (times, defects) = played(&part_path(&path, number));
+        assert!(!times.is_empty() && times.iter().all(|time| *time == second), "{times:?}");
+        // Those that are last of their recording are whole.
+        assert_eq!(defects.is_empty(), number % 2 == 0, "{number}: {defects:?}");
+    }
+    assert!(!part_path(&path, 4).exists());
+    // What is no recording stays, even where a part would only come to be later.
+    fs::write(part_path(&path, 4), "notes\n").unwrap();
+    let again = Writer::create(&path, Existing::Precede, bounds, Beginning::default());
+    assert!(matches!(again, Err(WriteError::NotARecording { .. })), "{again:?}");
+}
+
+#[test]
 fn a_full_disk_ends_it_and_what_was_written_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording");
@@ -153,6 +180,26 @@ fn a_full_disk_ends_it_and_what_was_written_stays() {
     assert!(error.contains("No space left") && error.contains("can be replayed"), "{error}");
     drop(whole);
     assert_eq!(played(&path).0, [1]);
+}
+
+#[test]
+fn beginning_again_and_again_pushes_out_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let bounds = Bounds { part_bytes: 1 << 20, parts: 2 };
+    let begin = || Writer::create(&path, Existing::Precede, bounds, Beginning::default());
+    let mut writer = begin().unwrap();
+    writer.add(&at(1), Place::LastOfInterval, Instant::now()).unwrap();
+    writer.finish().unwrap();
+    for _ in 0..3 {
+        begin().unwrap();
+        // As when its beginning cannot be written.
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(played(&part_path(&path, 1)).0, [1]);
+    // One that was killed at its first step is in nobody's way.
+    fs::write(&path, "").unwrap();
+    begin().unwrap();
 }
 
 #[test]
