@@ -15,7 +15,7 @@ use crate::{
     },
     cli::{self, AgentArguments},
     exit::CommandError,
-    model::limits::Limits,
+    model::{event::Kinds, limits::Limits},
 };
 
 /// How long the first update may wait for the first dump of the table.
@@ -66,6 +66,7 @@ async fn collect(
     let limits = Limits {
         listed_sources: usize::try_from(arguments.top).unwrap_or(usize::MAX),
         sort_by: arguments.sort.into(),
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,

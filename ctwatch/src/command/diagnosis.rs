@@ -18,6 +18,7 @@ use crate::{
         settings,
     },
     model::{
+        event::Kinds,
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
@@ -61,6 +62,7 @@ pub async fn case_with_patience(
     let limits = Limits {
         listed_sources: LISTED_SOURCES,
         sort_by: SortBy::Entries,
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,

@@ -15,6 +15,7 @@ use crate::{
     cli::LookArguments,
     exit::CommandError,
     model::{
+        event::Kinds,
         limits::{Limits, SortBy},
         snapshot::{Snapshot, SourceNumbers},
         source::address,
@@ -62,7 +63,8 @@ impl EffectLook {
         let limits = Limits {
             listed_sources: usize::MAX,
             sort_by: SortBy::Entries,
-            events: 0,
+            kinds: Kinds::NONE,
+        events: 0,
             remembered_sources: REMEMBERED_SOURCES,
             only: None,
             census_every: None,

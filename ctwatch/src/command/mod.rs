@@ -17,6 +17,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod documents;
 mod effect_look;
+mod event_lines;
 pub mod events;
 pub mod look;
 pub mod origin;

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::model::{
     baseline::Census,
+    event::Kinds,
     census::{Tally, entry::WalkedEntry, state::State},
     limits::SortBy,
     mode::Rung,
@@ -27,6 +28,7 @@ pub(super) fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
     let limits = Limits {
         listed_sources,
         sort_by,
+        kinds: Kinds::of(&Kind::ALL),
         events: 10,
         remembered_sources: 100,
         only: None,
