@@ -131,9 +131,8 @@ fn tell_one(what: u64, netns: u32, row: u32, tuple: u64, by: u64) {
         record.by_process = (bpf_get_current_pid_tgid() >> 32) as u32;
     }
     // SAFETY: as above.
-    let counters = unsafe {
-        if submit(&record) { &raw mut (*outbox).sent } else { &raw mut (*outbox).lost }
-    };
+    let counters =
+        unsafe { if submit(&record) { &raw mut (*outbox).sent } else { &raw mut (*outbox).lost } };
     add_one(counters.cast(), of);
 }
 

@@ -45,7 +45,8 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     let key = key_of(net, &start.original)?;
     let found = find(&key)?;
     emit::trace(KIND_ENDED, &key, &start.original, found.row);
-    let entry = Ending { netns: key.netns, tuple: address + u64::from(NF_CONN_TUPLE.load()), status };
+    let entry =
+        Ending { netns: key.netns, tuple: address + u64::from(NF_CONN_TUPLE.load()), status };
     count_end(found, entry, || start.is_expired(), stack::pointer(ctx));
     Some(())
 }

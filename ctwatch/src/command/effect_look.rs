@@ -64,7 +64,7 @@ impl EffectLook {
             listed_sources: usize::MAX,
             sort_by: SortBy::Entries,
             kinds: Kinds::NONE,
-        events: 0,
+            events: 0,
             remembered_sources: REMEMBERED_SOURCES,
             only: None,
             census_every: None,

@@ -176,8 +176,7 @@ impl Unseen {
     fn tell(&mut self, snapshot: &Snapshot, kinds: Kinds) -> Result<(), CommandError> {
         let why = |kind| snapshot.mode.why_unseen(kind);
         let sentences: Vec<&'static str> = kinds.each().filter_map(why).collect();
-        if !std::mem::replace(&mut self.has_begun, true)
-            && sentences.len() == kinds.each().count()
+        if !std::mem::replace(&mut self.has_begun, true) && sentences.len() == kinds.each().count()
         {
             let why = snapshot.mode.degraded.join("; ");
             return Err(CommandError::CannotRun(format!("{} ({why})", sentences.join("; "))));

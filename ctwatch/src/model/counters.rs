@@ -56,7 +56,10 @@ impl Sent {
     /// How many of a kind were sent or lost.
     pub fn told(&self, kind: Kind) -> u64 {
         let at = |numbers: &[u64]| {
-            kind.optional().and_then(|optional| numbers.get(optional as usize)).copied().unwrap_or(0)
+            kind.optional()
+                .and_then(|optional| numbers.get(optional as usize))
+                .copied()
+                .unwrap_or(0)
         };
         at(&self.sent).saturating_add(at(&self.lost))
     }

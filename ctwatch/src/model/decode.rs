@@ -118,8 +118,7 @@ mod tests {
             ..record()
         };
         evicted.by[..4].copy_from_slice(&[10, 0, 1, 66]);
-        let mut deleted =
-            EventRecord { kind: event::KIND_END_DELETED, by_process: 7, ..record() };
+        let mut deleted = EventRecord { kind: event::KIND_END_DELETED, by_process: 7, ..record() };
         deleted.by[..9].copy_from_slice(b"conntrack");
         let decoded = [evicted, deleted].map(|record| match decode(record.as_bytes(), NOW) {
             Ok(Record::Event(event)) => (event.kind, event.by),

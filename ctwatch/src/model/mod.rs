@@ -6,6 +6,7 @@
 pub mod aggregator;
 pub mod audit;
 pub mod baseline;
+pub mod blocked;
 pub mod census;
 pub mod counters;
 pub mod decode;

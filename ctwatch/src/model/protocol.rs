@@ -41,6 +41,9 @@ mod tests {
         assert_eq!(name(17), "udp");
         assert_eq!(name(58), "icmpv6");
         assert_eq!(name(200), "200");
-        assert_eq!(["udp", "17", "200", "UDP", ""].map(number), [Some(17), Some(17), Some(200), None, None]);
+        assert_eq!(
+            ["udp", "17", "200", "UDP", ""].map(number),
+            [Some(17), Some(17), Some(200), None, None]
+        );
     }
 }

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use super::json::{protocol_of_event, time};
 use crate::model::{
     event::{Block, By, Event, Kind},
-    protocol,
-    source,
+    protocol, source,
     told::{Numbers, Told},
 };
 
@@ -22,12 +21,7 @@ pub enum Colours {
 /// As [`text`], with the namespace that it happened in.
 pub fn text_in(event: &Event, netns_name: Option<&str>, colours: Colours) -> String {
     let line = text(event, colours);
-    format!(
-        "{} netns={} ({})\n",
-        line.trim_end(),
-        event.netns,
-        netns_name.unwrap_or("unknown")
-    )
+    format!("{} netns={} ({})\n", line.trim_end(), event.netns, netns_name.unwrap_or("unknown"))
 }
 
 /// One line for an event, with its end.
@@ -150,13 +144,15 @@ mod tests {
     #[test]
     fn it_says_for_whom_and_by_whom() {
         let of = |kind, by| {
-            let event =
-                Event { kind, by: Some(by), suppressed: 0, ..sample::event() };
+            let event = Event { kind, by: Some(by), suppressed: 0, ..sample::event() };
             text(&event, Colours::None)
         };
         let requester = By::Requester { source: "10.0.1.66".parse().unwrap(), protocol: 6 };
         let evicted = of(EventKind::EvictedTableFull, requester);
-        assert!(evicted.ends_with("dport=53 [table full] requester=10.0.1.66 (tcp)\n"), "{evicted}");
+        assert!(
+            evicted.ends_with("dport=53 [table full] requester=10.0.1.66 (tcp)\n"),
+            "{evicted}"
+        );
         let process = By::Process { name: "\x1b[31m".to_owned(), id: 7 };
         let deleted = of(EventKind::EndedDeleted, process);
         assert!(deleted.ends_with("[deleted] process=\"\\u{1b}[31m\" pid=7\n"), "{deleted}");

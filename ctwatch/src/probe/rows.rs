@@ -82,8 +82,7 @@ impl RowMemory {
                 .map_err(ProbeError::from)
         });
         let outboxes = outboxes.transpose()?;
-        let memory =
-            Self { rows, witnesses, outboxes, sizes, cpus, has_released: false, object };
+        let memory = Self { rows, witnesses, outboxes, sizes, cpus, has_released: false, object };
         let Sizes { sources, prefixes, namespaces, .. } = sizes;
         memory.offer(1, sources, Tier::Source)?;
         memory.offer(1 + sources, prefixes, Tier::Prefix)?;

@@ -40,7 +40,14 @@ impl Player {
     /// If it is none, or cannot be read.
     pub fn open(path: &Path, speed: Speed) -> Result<Self, PartsError> {
         let parts = Parts::open(path)?;
-        Ok(Self { parts, speed, shown: None, next: None, place: Place::LastOfInterval, is_stopped: false })
+        Ok(Self {
+            parts,
+            speed,
+            shown: None,
+            next: None,
+            place: Place::LastOfInterval,
+            is_stopped: false,
+        })
     }
 
     /// What is played.

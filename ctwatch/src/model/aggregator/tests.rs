@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::model::{
     baseline::Census,
-    event::Kinds,
     census::{Tally, entry::WalkedEntry, state::State},
+    event::Kinds,
     limits::SortBy,
     mode::Rung,
     prefix::Prefix,

@@ -44,7 +44,8 @@ fn event() -> serde_json::Map<String, Json> {
     line.insert("source".to_owned(), text(source));
     let port = "null where the protocol has none or the packet is not known";
     line.insert("source_port".to_owned(), nullable("integer", port));
-    let destination = "before translation; null on a line that stands for suppressed ones alone, and of blocks";
+    let destination =
+        "before translation; null on a line that stands for suppressed ones alone, and of blocks";
     line.insert("destination".to_owned(), nullable("string", destination));
     line.insert("destination_port".to_owned(), nullable("integer", "as source_port"));
     line.insert("protocol".to_owned(), text("lower-case name or number; 'any' for all of them"));
@@ -78,7 +79,8 @@ fn event() -> serde_json::Map<String, Json> {
 }
 
 fn summary() -> serde_json::Map<String, Json> {
-    let count = |description: &str| json!({"type": "integer", "minimum": 0, "description": description});
+    let count =
+        |description: &str| json!({"type": "integer", "minimum": 0, "description": description});
     let mut line = common("what was told of events so far: a line of 'ctwatch events --json'");
     line.insert("kind".to_owned(), json!({"const": "summary"}));
     for kind in Kind::ALL {
