@@ -17,10 +17,11 @@ use crate::{
     exit::CommandError,
     model::{
         event::{Kind, Kinds},
+        event_filter::Filter,
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
-    recording::player::{Player, Speed},
+    recording::player::Speed,
 };
 
 /// Events are printed this often; each has its own time. What sources hold does not matter here.
@@ -59,31 +60,23 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
 }
 
 async fn from_recording(file: &Path, arguments: &EventsArguments) -> Result<(), CommandError> {
-    let filter = arguments.filter();
+    let wanted = arguments.filter();
     let player = replay::open(file, Speed::Max)?;
     let scope = replay::scope_of(&player);
-    say_not_recorded(&player, filter.kinds);
+    let kinds = replay::recorded_kinds(&player);
+    let missing = wanted.kinds.each().filter(|kind| !kinds.has(*kind));
+    let missing: Vec<&str> = missing.map(Kind::name).collect();
+    if !missing.is_empty() {
+        look::say(&format!("not recorded: {} (see 'ctwatch record --kind')", missing.join(", ")));
+    }
+    let kinds = wanted.kinds.and(kinds);
+    let filter = Filter { kinds, ..wanted };
     let lines = EventLines::new(filter, Form::of_json(arguments.json), scope);
     let mut origin = Origin::Recording(Box::new(player));
     let mut interrupts = Interrupts::new()?;
     let shown = show(&mut origin, lines, filter.kinds, None, &mut interrupts).await;
     replay::say_defects(&origin);
     shown
-}
-
-/// Says which of these kinds were not recorded.
-fn say_not_recorded(player: &Player, kinds: Kinds) {
-    let recorded = &player.parts().beginning().event_kinds;
-    // Up to version 1 there were no others than refusals.
-    let is_recorded = |kind: &Kind| match recorded.as_slice() {
-        [] => *kind == Kind::Refused,
-        names => names.iter().any(|name| name == kind.name()),
-    };
-    let missing: Vec<&str> =
-        kinds.each().filter(|kind| !is_recorded(kind)).map(Kind::name).collect();
-    if !missing.is_empty() {
-        look::say(&format!("not recorded: {} (see 'record --kind')", missing.join(", ")));
-    }
 }
 
 /// Shows events until it is told to stop, the deadline has passed, there are no more, or the output is closed.

@@ -37,12 +37,12 @@ pub async fn run(arguments: &ReplayArguments) -> Result<(), CommandError> {
     let speed = arguments.speed.unwrap_or(by_default);
     let player = open(&arguments.file, speed)?;
     let (form, scope) = (Form::of_json(arguments.json), scope_of(&player));
+    let recorded = recorded_kinds(&player);
     let mut origin = Origin::Recording(Box::new(player));
     let mut interrupts = Interrupts::new()?;
     let shown = if arguments.events {
-        let kinds = Kinds::of(&Kind::ALL);
-        let lines = EventLines::new(Filter::of(kinds), form, scope);
-        events::show(&mut origin, lines, kinds, None, &mut interrupts).await
+        let lines = EventLines::new(Filter::of(recorded), form, scope);
+        events::show(&mut origin, lines, recorded, None, &mut interrupts).await
     } else {
         let listed_sources = arguments.top.or((!arguments.json).then_some(LISTED_IN_TEXT));
         let view = View { form, scope, is_once: false, listed_sources };
@@ -69,6 +69,16 @@ pub(super) fn open(file: &Path, speed: Speed) -> Result<Player, CommandError> {
         time(beginning.begun_wall_ns)
     ));
     Ok(player)
+}
+
+/// Which kinds of events a recording has; up to version 1 these were refusals alone, and it was not said.
+pub(super) fn recorded_kinds(player: &Player) -> Kinds {
+    let names = &player.parts().beginning().event_kinds;
+    if names.is_empty() {
+        return Kinds::REFUSED;
+    }
+    let is_recorded = |kind: &Kind| names.iter().any(|name| name == kind.name());
+    Kinds::of(&Kind::ALL.into_iter().filter(is_recorded).collect::<Vec<_>>())
 }
 
 /// Of whom a recording is.

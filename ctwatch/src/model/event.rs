@@ -62,6 +62,11 @@ impl Kinds {
         Self(kinds.iter().fold(0, |set, kind| set | 1 << *kind as u8))
     }
 
+    /// Those that are in both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether it has a kind.
     pub fn has(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u8) != 0
