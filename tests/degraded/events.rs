@@ -1,6 +1,7 @@
 //! ctnetlink's events: exact while there are few, given up and said so when there are many.
 
 use std::num::NonZeroU64;
+use std::process::Command;
 
 use ctwatch_lab::{Ctwatch, FlowPlan, counters, skip, wait};
 
@@ -73,11 +74,17 @@ fn in_a_flood_events_are_given_up_and_it_is_said() {
 #[test]
 fn what_cannot_be_seen_of_events_is_said_and_what_can_is_told() {
     let Some(gateway) = gateway() else { return };
-    if watch(&gateway, "100ms").1.json["mode"]["alloc"] != "netlink" {
+    let netns = gateway.gateway().name();
+    let place = ["--json", "--attach", "netlink", "--netns", netns];
+    FlowPlan::udp(ip("10.0.1.2"), 1).send(gateway.client()).unwrap();
+    let once = [["watch", "--once"].as_slice(), &place].concat();
+    let first = Ctwatch::run(&ctwatch(), &once, wait::PATIENCE).unwrap().lines.remove(0);
+    if first.json["mode"]["alloc"] != "netlink" {
         return skip("ctnetlink is not loaded, and looking loads nothing");
     }
-    let kinds = ["events", "--json", "--kind", "ended,evicted,insert_failed"];
-    let arguments = without_hooks(&gateway, &kinds);
+    counters::flush(gateway.gateway()).unwrap();
+    let kinds = ["events", "--kind", "ended,evicted,insert_failed"];
+    let arguments = [kinds.as_slice(), &place].concat();
     let mut events = Ctwatch::start(&ctwatch(), &arguments).unwrap();
     events.hear(wait::PATIENCE, "evictions cannot be seen").unwrap();
     events.hear(wait::PATIENCE, "insert failures cannot be seen").unwrap();
@@ -122,13 +129,16 @@ fn blocks_and_caps_are_told_as_they_begin_and_end() {
     FlowPlan::udp(ip("10.0.1.66"), 1).send(gateway.client()).unwrap();
     let state = tempfile::tempdir().unwrap();
     let state = state.path().display().to_string();
-    let arguments = ["events", "--json", "--kind", "blocked", "--source", "10.0.1.66"];
-    let mut events = Ctwatch::start(&ctwatch(), &without_hooks(&gateway, &arguments)).unwrap();
+    let command = ["events", "--json", "--kind", "blocked", "--source", "10.0.1.66"];
+    let place = ["--attach", "netlink", "--netns", gateway.gateway().name()];
+    let arguments = [command.as_slice(), &place].concat();
+    let mut events = Ctwatch::start(&ctwatch(), &arguments).unwrap();
     let run = |command: &[&str]| {
         let place = ["--netns", gateway.gateway().name(), "--state-dir", &state];
         let arguments = [command, &place].concat();
-        let ended = Ctwatch::run(&ctwatch(), &arguments, wait::PATIENCE).unwrap();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        let ended = Command::new(ctwatch()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{said}");
     };
     // Whoever was blocked before the first look is told of as having its time anew.
     let first = wait::until(wait::PATIENCE, "a block that is told", || {

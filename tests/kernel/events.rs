@@ -1,6 +1,7 @@
 //! Every kind of event made to happen: what is told of each, with what was suppressed and lost, is what the kernel counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::Duration;
 
 use ctwatch_lab::counters::{self, GlobalSetting, Statistics, conntrack_statistics};
@@ -108,8 +109,9 @@ fn block_and_unblock(gateway: &Gateway, events: &mut Ctwatch) {
         (&["unblock", "10.0.1.66"], "lifted"),
     ] {
         let arguments = [command, &place].concat();
-        let ended = Ctwatch::run(&ctwatch(), &arguments, wait::PATIENCE).unwrap();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        let ended = Command::new(ctwatch()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{said}");
         let of_reason = |line: &Value| line["kind"] == "blocked" && line["reason"] == reason;
         let event = events
             .find(wait::PATIENCE, reason, |line| {
