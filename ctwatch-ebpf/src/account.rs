@@ -76,9 +76,10 @@ pub(crate) fn witness(total: Witness) {
     }
 }
 
+/// Adds one to a counter, by its place in an array of them that is longer than that.
 #[inline(always)]
-fn add_one(counters: *mut u64, place: usize) {
-    // SAFETY: `place` is the discriminant of an enum that is as long as the array behind `counters`.
+pub(crate) fn add_one(counters: *mut u64, place: usize) {
+    // SAFETY: `place` is in the array behind `counters`: the discriminant of an enum that is as long as that, or checked.
     let counter = unsafe { counters.add(place) };
     // SAFETY: the pointer is to an aligned 64-bit number in a map's memory. The result is not used, so that
     // this is the plain atomic add that kernels before 5.12 have.

@@ -6,19 +6,19 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::bpf_ktime_get_ns,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use ctwatch_common::{
     counter::{Counter, Witness},
-    event::EventRecord,
+    event::{EventRecord, KIND_END_DELETED, Optional},
     layout::control,
     source::SourceKey,
 };
 
 use crate::{
-    account::{count, witness},
+    account::{add_one, count, witness},
     conntrack::{Tuple, tuple_at},
-    maps::{CONTROL, EVENTS, NEXT_EVENT_NS},
+    maps::{CONTROL, EVENTS, NEXT_EVENT_NS, OUTBOXES},
 };
 
 /// A row sends no second event before this time has passed, in nanoseconds.
@@ -27,6 +27,11 @@ static EVENT_INTERVAL_NS: Global<u64> = Global::new(0);
 /// The reader is woken when this many bytes wait for it.
 #[unsafe(no_mangle)]
 static WAKE_UP_BYTES: Global<u64> = Global::new(0);
+
+/// The [`Optional`] kinds that user space asks for, a bit each. It is a constant to the verifier, which takes out of the
+/// programs what is for the others.
+#[unsafe(no_mangle)]
+static WANTED: Global<u32> = Global::new(0);
 
 /// Whether `row` may send an event now, and if so the time to put into it, in nanoseconds.
 ///
@@ -62,6 +67,7 @@ pub(crate) fn record(kind: u8, time_ns: u64, netns: u32, tuple: &Tuple, row: u32
         family: tuple.family,
         protocol: tuple.protocol,
         kind,
+        ..EventRecord::default()
     }
 }
 
@@ -76,6 +82,58 @@ pub(crate) fn send(record: &EventRecord) {
         count(row, Counter::EventsLost);
         witness(Witness::EventsLost);
     }
+}
+
+/// Sends what happened to the entry with the tuple at an address, for the packet with the tuple at `by` if that is not 0:
+/// if it is asked for, and the row has not just sent another one of its kind.
+///
+/// To be called before the row counts it: what is counted and was sent is then known to have been sent.
+#[inline(always)]
+pub(crate) fn tell(of: Optional, kind: u8, netns: u32, row: u32, tuple: u64, by: u64) {
+    if WANTED.load() & of.bit() != 0 {
+        tell_one((of as u64) << 8 | u64::from(kind), netns, row, tuple, by);
+    }
+}
+
+/// Not inlined, as it is rare; a function of BPF has five arguments.
+#[inline(never)]
+fn tell_one(what: u64, netns: u32, row: u32, tuple: u64, by: u64) {
+    let (of, kind) = ((what >> 8) as usize, what as u8);
+    let Some(outbox) = OUTBOXES.get_ptr_mut(row) else { return };
+    // The verifier is to see that it lies in the array.
+    if of >= Optional::COUNT {
+        return;
+    }
+    // SAFETY: the helper takes no argument and cannot fail.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: the pointer is to a whole outbox in a map's memory, and `of` is in its arrays. Two CPUs may both find the
+    // time passed and both send; each of them counts what it sends.
+    unsafe {
+        let next_ns = (&raw mut (*outbox).next_ns).cast::<u64>().add(of);
+        if now_ns < *next_ns {
+            return;
+        }
+        *next_ns = now_ns + EVENT_INTERVAL_NS.load();
+    }
+    let mut place = MaybeUninit::uninit();
+    let Some(tuple) = tuple_at(tuple, &mut place) else { return };
+    let mut record = record(kind, now_ns, netns, tuple, row);
+    if by != 0 {
+        let mut place = MaybeUninit::uninit();
+        if let Some(requester) = tuple_at(by, &mut place) {
+            record.by = requester.source;
+            record.by_family = requester.family;
+            record.by_protocol = requester.protocol;
+        }
+    } else if kind == KIND_END_DELETED {
+        // Deletions run in a task of their own or in that of whoever asked for it, never in a softirq.
+        record.by = bpf_get_current_comm().unwrap_or_default();
+        record.by_process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    }
+    // SAFETY: as above.
+    let counters =
+        unsafe { if submit(&record) { &raw mut (*outbox).sent } else { &raw mut (*outbox).lost } };
+    add_one(counters.cast(), of);
 }
 
 /// Sends the beginning or end of an entry while user space wants to see each of them.

@@ -1,7 +1,8 @@
 //! ctwatch's kernel side: hooks on nf_conntrack that count, for every source, the entries asked for,
 //! refused and ended.
 //!
-//! It counts in the kernel and sends only refusals to user space. It changes nothing: no packet, no entry.
+//! It counts in the kernel and sends refusals to user space, other events only where they are asked for. It changes nothing: no
+//! packet, no entry.
 //! Built for its own target by `cargo xtask bpf`; for any other target it is an empty program.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]

@@ -9,7 +9,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, Queue, RingBuf},
 };
-use ctwatch_common::{counter::Witness, layout::control, row::Row, source::SourceKey};
+use ctwatch_common::{
+    counter::Witness, event::Outbox, layout::control, row::Row, source::SourceKey,
+};
 
 /// The counters; row 0 is [`ctwatch_common::row::UNATTRIBUTED`].
 #[map]
@@ -39,6 +41,10 @@ pub(crate) static WITNESSES: Array<[u64; Witness::COUNT]> =
 /// When each row may send its next event, in nanoseconds of CLOCK_MONOTONIC.
 #[map]
 pub(crate) static NEXT_EVENT_NS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What each row has sent of the kinds of events that user space asks for; one element where it asks for none.
+#[map]
+pub(crate) static OUTBOXES: Array<Outbox> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Events on their way to user space.
 #[map]

@@ -57,13 +57,13 @@ pub(crate) fn enter_early_drop(stack_pointer: u64, net: u64, hash: u32) {
     requester.early_drop_stack_pointer = if same { stack_pointer } else { 0 };
 }
 
-/// The row of the packet for which `early_drop` is making room now, if this point of the stack is inside it.
+/// The packet for which `early_drop` is making room now, if this point of the stack is inside it.
 #[inline(always)]
-pub(crate) fn making_room_for(stack: &Stack, stack_pointer: u64) -> Option<u32> {
+pub(crate) fn making_room_for(stack: &Stack, stack_pointer: u64) -> Option<&Requester> {
     let requester = &stack.requester;
     let early_drop = requester.early_drop_stack_pointer;
     let depth_bytes = early_drop.wrapping_sub(stack_pointer);
-    (early_drop != 0 && depth_bytes <= FRAME_BYTES_MAX).then_some(requester.row)
+    (early_drop != 0 && depth_bytes <= FRAME_BYTES_MAX).then_some(requester)
 }
 
 /// The note of the allocation whose `early_drop` returns now, and the end of it.

@@ -10,6 +10,7 @@ mod check;
 mod command;
 mod doctor;
 mod documents;
+mod events;
 mod protected;
 mod recorded;
 mod recording;
@@ -34,6 +35,7 @@ pub use self::check::CheckArguments;
 pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
+pub use self::events::{EventsArguments, kinds};
 pub use self::protected::ProtectedArguments;
 pub use self::recorded::RecordingArguments;
 pub use self::recording::{RecordArguments, RecordingBounds, ReplayArguments};
@@ -90,23 +92,6 @@ pub struct WatchArguments {
     /// only. After a walk there is a pause of 20 times what it took
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub census: Option<Duration>,
-    /// Where and how to look
-    #[command(flatten)]
-    pub look: LookArguments,
-}
-
-/// Arguments of `events`.
-#[derive(Debug, Args)]
-pub struct EventsArguments {
-    /// Print JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// What to follow
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "refused")]
-    pub kind: Vec<Kind>,
-    /// End after this time
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
     /// Where and how to look
     #[command(flatten)]
     pub look: LookArguments,
@@ -181,13 +166,6 @@ impl From<Sort> for SortBy {
             Sort::EntrySeconds => Self::EntrySeconds,
         }
     }
-}
-
-/// Kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// Packets refused an entry
-    Refused,
 }
 
 /// How to look.

@@ -29,7 +29,7 @@ fn loss_of_events_in_a_small_ring_is_counted() {
         let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
         let _limit = GlobalSetting::limit(LIMIT).unwrap();
         let (mut watch, _) = watch_on(&rung, &gateway, &RING);
-        let events = follow_events(&rung, gateway.gateway().name(), &RING);
+        let events = follow_events(&rung, gateway.gateway().name(), "refused", &RING);
         let before = conntrack_statistics(gateway.gateway()).unwrap();
         let plan = FlowPlan::udp(ip("10.0.8.1"), 3 * SOURCES.get()).from_sources(SOURCES);
         // While nobody takes anything out of the rings they are sure to be too small.
@@ -49,21 +49,17 @@ fn loss_of_events_in_a_small_ring_is_counted() {
         stop(watch).unwrap();
 
         let ended = events.stop().unwrap();
-        let told: i64 = ended.lines.iter().map(|event| 1 + number(&event.json, "suppressed")).sum();
-        let lost = lost_in_ring(&ended.stderr);
+        let (summary, lines) = ended.lines.split_last().unwrap();
+        let lines = lines.iter().filter(|line| line.json["kind"] == "refused");
+        let told: i64 = lines.map(|event| 1 + number(&event.json, "suppressed")).sum();
+        let lost = number(&summary.json, "refused.lost");
         println!("{rung}: {} events tell of {told} refusals, {lost} lost", ended.lines.len());
         assert!(lost > 0, "{}", ended.stderr);
-        assert!(ended.stderr.contains(" 0 were too many at once"), "{}", ended.stderr);
+        let said = format!("{lost} lost as the ring buffer was full");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        assert_eq!(number(&summary.json, "events_dropped"), 0, "{}", summary.json);
         assert_eq!(told + lost, i64::try_from(drop).unwrap());
     }
-}
-
-/// What `ctwatch events` said last.
-#[track_caller]
-fn lost_in_ring(stderr: &str) -> i64 {
-    let said = stderr.lines().rfind(|line| line.contains("(ring_full)")).unwrap();
-    let (_, number) = said.split_once("so far: ").unwrap();
-    number.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// A socket far too small for a burst of events: they are given up, which is said, and a dump still tells who holds what.

@@ -44,6 +44,8 @@ mod ends;
 #[cfg(test)]
 mod ends_by;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod exactness;
 #[cfg(test)]
 mod identities_ends;

@@ -54,23 +54,27 @@ fn recording_of_a_flood_is_replayed_byte_by_byte() {
     let status = recorder.wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(path("said")).unwrap());
 
-    let replay = |further: &[&str]| {
-        let output = Command::new(ctwatch())
-            .args(["replay", &path("recording")])
-            .args(further)
-            .output()
-            .unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(ctwatch()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         String::from_utf8(output.stdout).unwrap()
     };
+    let replay =
+        |further: &[&str]| run(&[["replay", &path("recording")].as_slice(), further].concat());
     let lines = fs::read_to_string(path("lines")).unwrap();
     assert_eq!(replay(&["--json"]), lines);
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     let lost = number(&last, "loss.ring_full") + number(&last, "loss.events_dropped");
-    let told: i64 = replay(&["--events", "--json"])
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .map(|event| 1 + number(&event, "suppressed"))
-        .sum();
-    assert_eq!(told + lost, i64::try_from(drop).unwrap(), "{last}");
+    let events = replay(&["--events", "--json"]);
+    let of_kind = |kind: &str| -> i64 {
+        let lines = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = lines.filter(|line| line["kind"] == kind);
+        lines.map(|event| 1 + number(&event, "suppressed")).sum()
+    };
+    assert_eq!(of_kind("refused") + lost, i64::try_from(drop).unwrap(), "{last}");
+    let evicted = of_kind("evicted") + number(&last, "loss.evicted_ring_full");
+    assert!(evicted > 0, "{last}");
+    let evictions = number(&last, "totals.evicted") + number(&last, "totals.evicted_by_gc");
+    assert_eq!(evicted, evictions, "{last}");
+    assert_eq!(run(&["events", "--from", &path("recording"), "--json"]), events);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ctwatch_lab::counters::{GlobalSetting, conntrack_statistics, statistics};
 use ctwatch_lab::kernel_log::KernelLog;
 use ctwatch_lab::{Ctwatch, FlowPlan, Gateway, address, wait};
+use serde_json::Value;
 
 use crate::observed::{
     assert_consistent, assert_lossless, gateway, ip, line_after_now, line_with, number, of_source,
@@ -33,7 +34,7 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     let mut log = KernelLog::from_now().unwrap();
     let (mut watch, first) = watch_on(rung, gateway, &["--top", "1000"]);
     assert_eq!(number(&first.json, "table.limit"), i64::try_from(LIMIT).unwrap());
-    let events = follow_events(rung, gateway.gateway().name(), &[]);
+    let events = follow_events(rung, gateway.gateway().name(), "refused", &[]);
     let before = conntrack_statistics(gateway.gateway()).unwrap();
     let before_log = statistics(gateway.gateway()).unwrap();
 
@@ -85,11 +86,11 @@ fn refusals_are_charged(rung: &str, gateway: &Gateway) {
     stop(watch).unwrap();
 }
 
-/// Starts `ctwatch events --json` with `further` arguments, and waits until it sees everything.
-pub(crate) fn follow_events(rung: &str, netns: &str, further: &[&str]) -> Ctwatch {
+/// Starts `ctwatch events --json` for some kinds with `further` arguments, and waits until it sees everything.
+pub(crate) fn follow_events(rung: &str, netns: &str, kinds: &str, further: &[&str]) -> Ctwatch {
     // It prints nothing until something is refused: the probes it attaches are seen by their effect on the kernel.
     let before = probes();
-    let events = start_in(netns, rung, &["events", "--json"], further);
+    let events = start_in(netns, rung, &["events", "--json", "--kind", kinds], further);
     wait::until(wait::PATIENCE, "the probes of `ctwatch events`", || {
         Ok((probes() >= before + 3).then_some(()))
     })
@@ -102,7 +103,7 @@ pub(crate) fn follow_events(rung: &str, netns: &str, further: &[&str]) -> Ctwatc
 }
 
 /// How many links and programs of BPF there are.
-fn probes() -> usize {
+pub(crate) fn probes() -> usize {
     aya::programs::loaded_programs().filter(Result::is_ok).count()
 }
 
@@ -116,7 +117,9 @@ fn drops(gateway: &Gateway) -> u64 {
 fn assert_events(events: Ctwatch, refused: &BTreeMap<String, u64>, lost_in_ring: u64) {
     let mut told: BTreeMap<String, u64> = BTreeMap::new();
     let mut with_packet: BTreeMap<String, u64> = BTreeMap::new();
-    for line in stop(events).unwrap() {
+    let mut lines = stop(events).unwrap();
+    let summary = lines.pop().unwrap().json;
+    for line in lines {
         let event = line.json;
         assert_eq!(
             (&event["kind"], &event["reason"]),
@@ -132,6 +135,9 @@ fn assert_events(events: Ctwatch, refused: &BTreeMap<String, u64>, lost_in_ring:
         let suppressed = u64::try_from(number(&event, "suppressed")).unwrap();
         *told.entry(source).or_default() += 1 + suppressed;
     }
+    let of = |key: &str| summary["refused"][key].as_u64().unwrap();
+    assert_eq!(of("events") + of("suppressed"), told.values().sum::<u64>(), "{summary}");
+    assert_eq!((of("lost"), &summary["evicted"]), (lost_in_ring, &Value::Null), "{summary}");
     println!("{with_packet:?} events with their packet tell of {told:?}");
     assert_eq!(told.values().sum::<u64>() + lost_in_ring, refused.values().sum::<u64>());
     assert_eq!(&told, refused);

@@ -10,13 +10,16 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use ctwatch_common::counter::Counter;
+use ctwatch_common::{
+    counter::Counter,
+    event::{KIND_INSERT_CHAIN_TOO_LONG, KIND_INSERT_CLASH, KIND_INSERT_DELETED, Optional},
+};
 
 use crate::{
     account::find,
     confirmation::{self, Confirmation},
-    conntrack::{DYING, SKB_NFCT, key_of, start_of, status_and_net_of},
-    stack,
+    conntrack::{DYING, NF_CONN_TUPLE, SKB_NFCT, key_of, start_of, status_and_net_of},
+    emit, stack,
 };
 
 /// The lowest bits of `skb->_nfct` say how the packet relates to the entry (include/linux/skbuff.h, NFCT_PTRMASK).
@@ -60,10 +63,20 @@ fn failed(confirmation: &Confirmation) -> Option<()> {
     let mut place = MaybeUninit::uninit();
     let start = start_of(confirmation.entry, &mut place)?;
     let (status, net) = status_and_net_of(confirmation.entry)?;
-    let found = find(&key_of(net, &start.original)?)?;
+    let key = key_of(net, &start.original)?;
+    let found = find(&key)?;
+    let why = if confirmation.has_clashed != 0 {
+        KIND_INSERT_CLASH
+    } else if status & DYING != 0 {
+        // An entry that was flushed before it was in the table is not put into it either.
+        KIND_INSERT_DELETED
+    } else {
+        KIND_INSERT_CHAIN_TOO_LONG
+    };
+    let tuple = confirmation.entry + u64::from(NF_CONN_TUPLE.load());
+    emit::tell(Optional::InsertFailed, why, key.netns, found.row, tuple, 0);
     found.count(Counter::InsertFailed);
-    // An entry that was flushed before it was in the table is not put into it either.
-    if confirmation.has_clashed == 0 && status & DYING == 0 {
+    if why == KIND_INSERT_CHAIN_TOO_LONG {
         found.count(Counter::ChainTooLong);
     }
     Some(())

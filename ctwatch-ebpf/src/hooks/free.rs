@@ -10,13 +10,16 @@ use aya_ebpf::{
 };
 use ctwatch_common::{
     counter::{Counter, Witness},
-    event::KIND_ENDED,
+    event::{
+        KIND_END_CLOSED, KIND_END_DELETED, KIND_END_TIMED_OUT, KIND_END_UNCONFIRMED, KIND_ENDED,
+        KIND_EVICTED_BY_GC, KIND_EVICTED_FOR_PACKET, Optional,
+    },
     row::UNATTRIBUTED,
 };
 
 use crate::{
     account::{Found, count, find, witness},
-    conntrack::{CONFIRMED, key_of, start_of, status_and_net_of},
+    conntrack::{CONFIRMED, NF_CONN_TUPLE, key_of, start_of, status_and_net_of},
     emit, requester, stack,
     typed::{self, Entry},
     work,
@@ -42,7 +45,9 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     let key = key_of(net, &start.original)?;
     let found = find(&key)?;
     emit::trace(KIND_ENDED, &key, &start.original, found.row);
-    count_end(found, status, || start.is_expired(), stack::pointer(ctx));
+    let entry =
+        Ending { netns: key.netns, tuple: address + u64::from(NF_CONN_TUPLE.load()), status };
+    count_end(found, entry, || start.is_expired(), stack::pointer(ctx));
     Some(())
 }
 
@@ -64,8 +69,18 @@ fn traced_end(ctx: &FEntryContext) -> Option<()> {
     let key = original.key(entry.net())?;
     let found = find(&key)?;
     emit::trace_at(KIND_ENDED, key.netns, original.address(), found.row);
-    count_end(found, entry.status(), || entry.is_expired(), typed::stack_pointer(ctx));
+    let ending = Ending { netns: key.netns, tuple: original.address(), status: entry.status() };
+    count_end(found, ending, || entry.is_expired(), typed::stack_pointer(ctx));
     Some(())
+}
+
+/// What is known of an entry that ends.
+#[derive(Clone, Copy)]
+struct Ending {
+    netns: u32,
+    /// Address of its tuple.
+    tuple: u64,
+    status: u64,
 }
 
 /// Counts the end, and then why it came, so that a reader who reads the reasons first never sees more of them.
@@ -74,25 +89,35 @@ fn traced_end(ctx: &FEntryContext) -> Option<()> {
 /// (`early_drop_list`, net/netfilter/nf_conntrack_core.c). Any other that ends inside `early_drop` makes room for
 /// somebody's packet. What has no reason here was closed by a packet, or its last user was late.
 #[inline(always)]
-fn count_end(found: Found, status: u64, is_expired: impl Fn() -> bool, stack_pointer: u64) {
+fn count_end(found: Found, entry: Ending, is_expired: impl Fn() -> bool, stack_pointer: u64) {
     found.count(Counter::Ended);
-    if status & CONFIRMED == 0 {
+    let tell = |of, kind, by| emit::tell(of, kind, entry.netns, found.row, entry.tuple, by);
+    if entry.status & CONFIRMED == 0 {
+        tell(Optional::Ended, KIND_END_UNCONFIRMED, 0);
         return found.count(Counter::Transient);
     }
     if is_expired() {
+        tell(Optional::Ended, KIND_END_TIMED_OUT, 0);
         return found.count(Counter::TimedOut);
     }
     let Some(stack) = stack::at(stack_pointer) else { return };
     // SAFETY: the pointer is to a whole element of a map, which other code than this stack's hardly writes.
     let stack = unsafe { &*stack };
     if let Some(requester) = requester::making_room_for(stack, stack_pointer) {
+        let by = requester.row;
+        tell(Optional::Evicted, KIND_EVICTED_FOR_PACKET, requester.tuple);
         found.count(Counter::Evicted);
-        count(requester, Counter::EvictionsCaused);
-    } else {
-        match work::under_way(stack, stack_pointer) {
-            Some(Counter::EvictedByGc) => found.count(Counter::EvictedByGc),
-            Some(_) => found.count(Counter::Deleted),
-            None => {}
+        return count(by, Counter::EvictionsCaused);
+    }
+    match work::under_way(stack, stack_pointer) {
+        Some(Counter::EvictedByGc) => {
+            tell(Optional::Evicted, KIND_EVICTED_BY_GC, 0);
+            found.count(Counter::EvictedByGc);
         }
+        Some(_) => {
+            tell(Optional::Ended, KIND_END_DELETED, 0);
+            found.count(Counter::Deleted);
+        }
+        None => tell(Optional::Ended, KIND_END_CLOSED, 0),
     }
 }

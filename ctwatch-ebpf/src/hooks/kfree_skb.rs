@@ -99,6 +99,7 @@ fn refusal(skb: u64) -> Option<()> {
             family: packet.family,
             protocol: packet.protocol,
             kind: KIND_REFUSED_TABLE_FULL,
+            ..EventRecord::default()
         });
     }
     Some(())

@@ -7,11 +7,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{maps::Queue, programs::RawTracePointContext};
-use ctwatch_common::row::{Row, Tier};
+use ctwatch_common::{
+    event::Outbox,
+    row::{Row, Tier},
+};
 
 use crate::{
     guess,
-    maps::{FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, ROW_OF, ROWS},
+    maps::{FREE_NAMESPACE_ROWS, FREE_PREFIX_ROWS, FREE_SOURCE_ROWS, OUTBOXES, ROW_OF, ROWS},
 };
 
 /// At most this many rows are offered in one run; keeps the verifier's work small.
@@ -71,6 +74,10 @@ pub(crate) fn release_row(ctx: *mut c_void) -> u32 {
     guess::forget(&key.as_linked(), row);
     // SAFETY: as above.
     unsafe { *place = Row::default() };
+    if let Some(outbox) = OUTBOXES.get_ptr_mut(row) {
+        // SAFETY: as above.
+        unsafe { *outbox = Outbox::default() };
+    }
     u32::from(free.push(row, 0).is_ok())
 }
 

@@ -27,18 +27,28 @@ Examples:
     #[cfg(feature = "screen")]
     #[command(after_help = super::top::HELP)]
     Top(super::TopArguments),
-    /// Follow what happens to single packets: refusals
+    /// Follow single events: refusals, evictions, insert failures, blocks, and on request every end of an entry
     #[command(after_help = "\
 Examples:
-  ctwatch events                             follow refusals
+  ctwatch events                             refusals, evictions, insert failures and blocks, in the manner of 'conntrack -E'
   ctwatch events --json --duration 10s       ten seconds of them, as JSON lines
+  ctwatch events --kind evicted --source 10.0.1.66
+                                             whose entries are thrown out for packets of 10.0.1.66, or its own
+  ctwatch events --kind ended --protocol tcp --port 443
+                                             why connections to port 443 end: timed_out, deleted (by whom), closed, unconfirmed
+  ctwatch events --from outage.ctw --kind refused
+                                             the refusals that 'ctwatch record' has kept
 
-A source is told of at most ten times a second; each line says how many more there were since its last one.")]
+A source is told of at most ten times a second for each kind; '+7 suppressed' says how many more there were since its last
+line. How many were suppressed or lost in all is said on stderr, at the end and every ten seconds while it grows; with --json
+also on standard output, as lines of the kind 'summary'. Without hooks on conntrack refusals are estimated, ends have no
+reason, and evictions and insert failures cannot be seen, which is said. Insert failures are looked at once the kernel has counted one; those before are
+told as of the source 'other'.")]
     Events(EventsArguments),
     /// Keep what is seen in a file, to replay it later or elsewhere
     #[command(after_help = "\
 Examples:
-  ctwatch record outage.ctw                  until Ctrl-C: who holds the table, once a second, and what is refused
+  ctwatch record outage.ctw                  until Ctrl-C: who holds the table, once a second, and what events tell
   ctwatch record outage.ctw --duration 10m --interval 5s
   ctwatch record night.ctw --files 8 --max-bytes 256M
                                              at most 2 GB: night.ctw, and seven older files beside it

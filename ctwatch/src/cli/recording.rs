@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use ipnet::IpNet;
 
-use super::{LookArguments, Sort, duration, interval, sources};
+use super::{LookArguments, Sort, duration, events, interval, sources};
 use crate::recording::{player::Speed, writer::Bounds};
 
 /// What a part holds at least, so that one block of what can be listed fits.
@@ -37,6 +37,9 @@ pub struct RecordArguments {
     /// Walk the table at least so often, see 'ctwatch watch --help'
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub census: Option<Duration>,
+    /// Which events to keep, see 'ctwatch events --help'
+    #[arg(long, value_enum, value_delimiter = ',', default_value = events::RARE)]
+    pub kind: Vec<events::Kind>,
     /// How much is kept
     #[command(flatten)]
     pub bounds: RecordingBounds,

@@ -6,12 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
+    clock,
     conntrack::{
         follow::{Event, EventSocket},
         socket::ConntrackSocketError,
     },
     host::namespace::NetworkNamespace,
-    model::{aggregator::Aggregator, loss::Hop, observation::Observation},
+    model::{
+        aggregator::Aggregator, event, loss::Hop, observation::Observation, protocol, trace::Flow,
+    },
     probe::error::sentence,
 };
 
@@ -64,11 +67,15 @@ impl Following {
         loop {
             let received = self
                 .socket
-                .receive(|event| {
-                    aggregator.observe(match event {
-                        Event::New(entry) => Observation::Began(entry.original.source_key(netns)),
-                        Event::Ended(entry) => Observation::Ended(entry.original.source_key(netns)),
-                    });
+                .receive(|received| match received {
+                    Event::New(entry) => {
+                        aggregator.observe(Observation::Began(entry.original.source_key(netns)));
+                    }
+                    Event::Ended(entry) => {
+                        let flow = entry.original.flow(netns);
+                        aggregator.observe(Observation::Ended(flow.source));
+                        aggregator.observe(Observation::Event(ended(flow)));
+                    }
                 })
                 .map_err(|error| sentence(&error))?;
             for (hop, lost) in [
@@ -91,6 +98,18 @@ impl Following {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The end of an entry, of which ctnetlink does not say why.
+fn ended(flow: Flow) -> event::Event {
+    let Flow { source, destination, source_port, destination_port } = flow;
+    let has_ports = protocol::has_ports(source.protocol);
+    event::Event {
+        source_port: has_ports.then_some(source_port),
+        destination: Some(destination),
+        destination_port: has_ports.then_some(destination_port),
+        ..event::Event::unseen(event::Kind::Ended, source, 1, clock::now().wall_ns)
     }
 }
 

@@ -3,6 +3,7 @@
 //! It changes nothing on the system. Whoever reads its snapshots cannot slow it down: with no room for one,
 //! the interval is skipped and counted, and the counters lose nothing.
 
+mod blocks;
 mod census;
 mod degraded;
 mod following;
@@ -29,11 +30,12 @@ use crate::{
         sysctl::ConntrackFilesError,
     },
     model::{
-        limits::Limits, loss::Hop, moment::Moment, observation::Observation, snapshot::Snapshot,
-        suppressed::Ending, trace::Listed,
+        event::Kind, limits::Limits, loss::Hop, moment::Moment, observation::Observation,
+        snapshot::Snapshot, suppressed::Ending, trace::Listed,
     },
     probe::attach::AttachOptions,
 };
+use blocks::{BlockWatch, Looked};
 use census::{CensusTaker, Finished};
 use membership::Membership;
 pub use membership::{Choice, NAMESPACES_MAX};
@@ -88,6 +90,8 @@ pub struct Collector {
     membership: Membership,
     source: Source,
     census: CensusTaker,
+    /// Only where it is asked for.
+    blocks: Option<BlockWatch>,
     last_tick: Moment,
 }
 
@@ -99,6 +103,8 @@ enum Woken {
     Dump(Box<Finished>),
     /// Namespaces have been looked for.
     Scan(Vec<Seen>),
+    /// Blocks have been listed.
+    Blocks(Vec<Looked>),
 }
 
 impl Collector {
@@ -121,8 +127,9 @@ impl Collector {
         let mut roster = Roster::new(newcomers, limits.events);
         let membership = Membership::begin(namespaces, limits, &mut roster, &source)?;
         let census = CensusTaker::new(limits.only);
+        let blocks = limits.kinds.has(Kind::Blocked).then(BlockWatch::new);
         let last_tick = clock::now();
-        let mut collector = Self { roster, membership, source, census, last_tick };
+        let mut collector = Self { roster, membership, source, census, blocks, last_tick };
         // What has not come by then is taken when it is there.
         if let Ok(taken) = time::timeout(census_patience, collector.first_census()).await {
             taken?;
@@ -187,11 +194,18 @@ impl Collector {
                 None => std::future::pending().await,
             }
         };
+        let blocks = async {
+            match &mut self.blocks {
+                Some(blocks) => blocks.finished().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.source.wait() => Woken::Events,
             () = events_due => Woken::Events,
             finished = self.census.finished() => Woken::Dump(Box::new(finished)),
             seen = self.membership.changed() => Woken::Scan(seen),
+            looked = blocks => Woken::Blocks(looked),
         }
     }
 
@@ -200,6 +214,10 @@ impl Collector {
         let Self { roster, membership, source, census, .. } = self;
         match woken {
             Woken::Events => Ok(()),
+            Woken::Blocks(looked) => {
+                blocks::take(looked, roster);
+                Ok(())
+            }
             Woken::Dump(finished) => {
                 source.take_dump(*finished, census, roster);
                 Ok(())
@@ -213,6 +231,9 @@ impl Collector {
         self.read_tables()?;
         let snapshots = self.tick(ending);
         self.begin_dump();
+        if let Some(blocks) = &mut self.blocks {
+            blocks.look(&mut self.roster);
+        }
         self.source.plan(&snapshots, &mut self.roster)?;
         self.membership.look(&self.roster, &self.source)?;
         Ok(snapshots.into_iter().map(Arc::new).collect())

@@ -58,21 +58,20 @@ impl Reclaimer {
                 continue;
             }
             for index in memory.indexes(tier) {
-                let row = memory.row(index);
-                let is_candidate = are_scarce || roster.is_departed(row.key.netns);
-                if row.key == SourceKey::default() || !is_candidate {
+                let (key, counters) = memory.counted(index);
+                let is_candidate = are_scarce || roster.is_departed(key.netns);
+                if key == SourceKey::default() || !is_candidate {
                     continue;
                 }
-                let counters = Counters::from_row(&row.counters);
-                let idle = self.seen.get(&row.key) == Some(&counters);
+                let idle = self.seen.get(&key) == Some(&counters);
                 if idle
                     && self.unlinked.len() < ROWS_AT_ONCE
-                    && roster.can_do_without(&row.key, &counters)
+                    && roster.can_do_without(&key, &counters)
                     && memory.unlink(index).unwrap_or(false)
                 {
                     self.unlinked.push((index, tier));
                 }
-                seen.insert(row.key, counters);
+                seen.insert(key, counters);
             }
         }
         self.seen = seen;
@@ -102,10 +101,10 @@ impl Reclaimer {
             return;
         }
         for (index, tier) in self.unlinked.drain(..) {
-            let row = memory.row(index);
+            let (key, counters) = memory.counted(index);
             // If the queue does not take it the row is lost for use, not the counts.
             let _ = memory.release(index, tier);
-            roster.release(&row);
+            roster.release(&key, counters);
         }
     }
 }

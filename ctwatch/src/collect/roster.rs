@@ -3,10 +3,7 @@
 
 use std::collections::HashSet;
 
-use ctwatch_common::{
-    row::{Row, Tier},
-    source::SourceKey,
-};
+use ctwatch_common::{row::Tier, source::SourceKey};
 use tokio::time::Instant;
 
 use super::{following::Following, tracked::Tracked};
@@ -215,16 +212,15 @@ impl Roster {
     }
 
     /// Keeps what a row had counted that was given up.
-    pub(super) fn release(&mut self, row: &Row) {
-        let counters = Counters::from_row(&row.counters);
-        let theirs = self.departed.give_up(&row.key, &counters);
+    pub(super) fn release(&mut self, key: &SourceKey, counters: Counters) {
+        let theirs = self.departed.give_up(key, &counters);
         self.released_elsewhere.add(&theirs);
         let own = counters.since(&theirs);
-        match self.of(row.key.netns) {
+        match self.of(key.netns) {
             Some(_) if own.is_zero() => {}
             Some(tracked) => {
                 tracked.released.add(&own);
-                tracked.aggregator.observe(Observation::RowReleased(row.key, own));
+                tracked.aggregator.observe(Observation::RowReleased(*key, own));
             }
             None => self.released_elsewhere.add(&own),
         }

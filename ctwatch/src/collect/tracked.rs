@@ -16,6 +16,7 @@ use crate::{
     },
     model::{
         aggregator::Aggregator,
+        blocked::Blocks,
         counters::Counters,
         limits::Limits,
         loss::Hop,
@@ -41,6 +42,8 @@ pub(super) struct Tracked {
     pub(super) aggregator: Aggregator,
     /// How it is seen.
     pub(super) mode: Mode,
+    /// Who was blocked or capped when that was listed last.
+    pub(super) blocks: Blocks,
     /// The way to list its table; `None` if there is none, and while it is being listed.
     pub(super) listing: Option<Listing>,
     /// How far the first listings are, which tell what was there before the start.
@@ -111,6 +114,7 @@ impl Tracked {
             target,
             aggregator: Aggregator::new(netns, limits, Arc::new(mode.clone()), started),
             mode,
+            blocks: Blocks::default(),
             listing,
             first_listing: FirstListing::Due,
             last_listing: Instant::now(),

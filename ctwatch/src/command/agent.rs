@@ -21,7 +21,7 @@ use crate::{
     cli::{self, AgentArguments},
     exit::CommandError,
     host::namespace::NamespaceChoice,
-    model::{limits::Limits, ranking, snapshot::Snapshot},
+    model::{event::Kinds, limits::Limits, ranking, snapshot::Snapshot},
     recording::{
         item::{Beginning, Place},
         player::Player,
@@ -116,6 +116,7 @@ async fn begin(
         listed_sources: listed(arguments),
         sort_by: arguments.sort.into(),
         // Only a recording has them.
+        kinds: if arguments.record.is_some() { Kinds::RARE } else { Kinds::NONE },
         events: if arguments.record.is_some() { record::EVENTS_MAX } else { 0 },
         remembered_sources: REMEMBERED_SOURCES,
         only: None,

@@ -13,6 +13,7 @@ use crate::{
     host::namespace::NamespaceChoice,
     model::{
         audit::{Case, all_hold, audit},
+        event::{Event, Kinds},
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
@@ -37,6 +38,7 @@ pub async fn run(arguments: &AuditArguments) -> Result<(), CommandError> {
     let limits = Limits {
         listed_sources: LISTED_SOURCES,
         sort_by: SortBy::Entries,
+        kinds: Kinds::REFUSED,
         events: EVENTS_MAX,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,
@@ -90,7 +92,7 @@ async fn look_on(look: &mut TimedLook<'_>) -> Result<Vec<Seen>, CommandError> {
     let mut told: HashMap<u32, u64> = HashMap::new();
     let (mut interval, mut seen) = (Vec::new(), Vec::new());
     while let Some(last) = look.next().await? {
-        let fresh = last.events.iter().map(|event| event.suppressed.saturating_add(1));
+        let fresh = last.events.iter().map(Event::times);
         let told = told.entry(last.netns).or_default();
         *told = fresh.fold(*told, u64::saturating_add);
         interval.push(Seen { refusals_told: *told, last });

@@ -21,7 +21,10 @@ use crate::{
     clock,
     exit::CommandError,
     host::namespace::{NamespaceChoice, NamespaceError, NetworkNamespace},
-    model::limits::{Limits, SortBy},
+    model::{
+        event::Kinds,
+        limits::{Limits, SortBy},
+    },
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -115,6 +118,7 @@ async fn window(
     let limits = Limits {
         listed_sources: LISTED_SOURCES,
         sort_by: SortBy::Entries,
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,

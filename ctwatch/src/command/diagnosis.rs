@@ -18,6 +18,7 @@ use crate::{
         namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
     },
     model::{
+        event::Kinds,
         limits::{Limits, SortBy},
         recent::Lately,
     },
@@ -103,6 +104,7 @@ async fn look_at(
     let limits = Limits {
         listed_sources: LISTED_SOURCES,
         sort_by: SortBy::Entries,
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,

@@ -15,6 +15,7 @@ use crate::{
     cli::LookArguments,
     exit::CommandError,
     model::{
+        event::Kinds,
         limits::{Limits, SortBy},
         snapshot::{Snapshot, SourceNumbers},
         source::address,
@@ -62,6 +63,7 @@ impl EffectLook {
         let limits = Limits {
             listed_sources: usize::MAX,
             sort_by: SortBy::Entries,
+            kinds: Kinds::NONE,
             events: 0,
             remembered_sources: REMEMBERED_SOURCES,
             only: None,

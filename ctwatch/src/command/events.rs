@@ -1,11 +1,14 @@
-//! `ctwatch events`: one line for each thing that happened to a packet, as far as it was not suppressed.
+//! `ctwatch events`: one line for each thing that happened to a packet, an entry or a source, as far as it was not suppressed.
 
-use std::time::Duration;
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
+    event_lines::{EventLines, Lines},
     look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    origin::Origin,
+    replay,
     view::{Form, Scope},
     watch::REMEMBERED_SOURCES,
 };
@@ -13,10 +16,12 @@ use crate::{
     cli::EventsArguments,
     exit::CommandError,
     model::{
+        event::{Kind, Kinds},
+        event_filter::Filter,
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
-    output::{json, text},
+    recording::player::Speed,
 };
 
 /// Events are printed this often; each has its own time. What sources hold does not matter here.
@@ -28,11 +33,17 @@ const EVENTS_MAX: usize = 16_384;
 ///
 /// # Errors
 ///
-/// If it cannot begin, or the table can no longer be read.
+/// If it cannot begin, none of what is asked for can be seen, or the table can no longer be read.
 pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
+    let filter = arguments.filter();
+    let form = Form::of_json(arguments.json);
+    if let Some(file) = &arguments.from {
+        return from_recording(file, arguments).await;
+    }
     let limits = Limits {
         listed_sources: 0,
         sort_by: SortBy::Entries,
+        kinds: filter.kinds,
         events: EVENTS_MAX,
         remembered_sources: REMEMBERED_SOURCES,
         only: None,
@@ -41,73 +52,133 @@ pub async fn run(arguments: &EventsArguments) -> Result<(), CommandError> {
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
     let begun = Look::begin(&arguments.look, PACE, limits, patience, &mut interrupts).await?;
-    let Some(mut look) = begun else { return Ok(()) };
+    let Some(look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
+    let lines = EventLines::new(filter, form, Scope::of(&arguments.look.netns));
+    let mut origin = Origin::Kernel(Box::new(look));
+    show(&mut origin, lines, filter.kinds, deadline, &mut interrupts).await
+}
+
+async fn from_recording(file: &Path, arguments: &EventsArguments) -> Result<(), CommandError> {
+    let wanted = arguments.filter();
+    let player = replay::open(file, Speed::Max)?;
+    let scope = replay::scope_of(&player);
+    let kinds = replay::recorded_kinds(&player);
+    let missing = wanted.kinds.each().filter(|kind| !kinds.has(*kind));
+    let missing: Vec<&str> = missing.map(Kind::name).collect();
+    if !missing.is_empty() {
+        look::say(&format!("not recorded: {} (see 'ctwatch record --kind')", missing.join(", ")));
+    }
+    let kinds = wanted.kinds.and(kinds);
+    let filter = Filter { kinds, ..wanted };
+    let lines = EventLines::new(filter, Form::of_json(arguments.json), scope);
+    let mut origin = Origin::Recording(Box::new(player));
+    let mut interrupts = Interrupts::new()?;
+    let shown = show(&mut origin, lines, filter.kinds, None, &mut interrupts).await;
+    replay::say_defects(&origin);
+    shown
+}
+
+/// Shows events until it is told to stop, the deadline has passed, there are no more, or the output is closed.
+///
+/// # Errors
+///
+/// If it cannot go on, or can see nothing of what is asked for.
+pub async fn show(
+    origin: &mut Origin,
+    mut lines: EventLines,
+    kinds: Kinds,
+    deadline: Option<Instant>,
+    interrupts: &mut Interrupts,
+) -> Result<(), CommandError> {
     let mut report = ModeReport::default();
-    let mut lost = 0;
+    let mut unseen = Unseen::default();
     let mut stopping = false;
     loop {
         let snapshot = tokio::select! {
             biased;
             () = interrupts.received(), if !stopping => {
                 stopping = true;
-                look.stop();
+                origin.stop();
                 continue;
             }
             () = look::at(deadline), if !stopping => {
                 stopping = true;
-                look.stop();
+                origin.stop();
                 continue;
             }
-            next = look.next() => match next? {
-                Some(snapshot) => snapshot,
-                None => return Ok(()),
-            },
+            next = origin.next() => next?,
         };
-        report.tell(&snapshot);
-        tell_lost(&snapshot, &mut lost);
-        let printed =
-            lines(&snapshot, Form::of_json(arguments.json), Scope::of(&arguments.look.netns));
-        if printed.is_empty() {
-            continue;
+        let Some(snapshot) = snapshot else {
+            return write(lines.end(), interrupts).await.map(drop);
+        };
+        if matches!(origin, Origin::Kernel(_)) {
+            unseen.tell(&snapshot, kinds)?;
         }
-        let printing = look::print(printed);
+        report.tell(&snapshot);
+        if write(lines.take(&snapshot), interrupts).await? == Written::Interrupted {
+            stopping = true;
+            origin.stop();
+        }
+    }
+}
+
+/// How writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Wholly,
+    /// A signal came; the reader had some time left to take what was written.
+    Interrupted,
+}
+
+async fn write(lines: Lines, interrupts: &mut Interrupts) -> Result<Written, CommandError> {
+    let mut written = Written::Wholly;
+    if !lines.printed.is_empty() {
+        let printing = look::print(lines.printed);
         tokio::pin!(printing);
         tokio::select! {
             biased;
             printed = &mut printing => printed?,
             () = interrupts.received() => {
-                let Ok(printed) = tokio::time::timeout(look::READER_PATIENCE, printing).await else { return Ok(()) };
-                printed?;
-                stopping = true;
-                look.stop();
+                written = Written::Interrupted;
+                match tokio::time::timeout(look::READER_PATIENCE, printing).await {
+                    Ok(printed) => printed?,
+                    // Nobody reads.
+                    Err(_) => return Err(CommandError::OutputClosed),
+                }
             }
         }
     }
+    lines.said.iter().for_each(|said| look::say(said));
+    Ok(written)
 }
 
-/// Says on standard error what is in no line, whenever it has become more.
-fn tell_lost(snapshot: &Snapshot, told: &mut u64) {
-    let ring_full = snapshot.loss.ring_full.unwrap_or(0);
-    let events_dropped = snapshot.loss.events_dropped;
-    if ring_full + events_dropped > *told {
-        *told = ring_full + events_dropped;
-        look::say(&format!(
-            "refusals that are in no line so far: {ring_full} found the ring buffer full (ring_full), and {events_dropped} were too many at once (events_dropped)"
-        ));
+/// What has been said of kinds that cannot be seen.
+#[derive(Debug, Default)]
+struct Unseen {
+    said: HashSet<&'static str>,
+    has_begun: bool,
+}
+
+impl Unseen {
+    /// Says what is new.
+    ///
+    /// # Errors
+    ///
+    /// If none of the kinds can be seen from the beginning.
+    fn tell(&mut self, snapshot: &Snapshot, kinds: Kinds) -> Result<(), CommandError> {
+        let why = |kind| snapshot.mode.why_unseen(kind);
+        let sentences: Vec<&'static str> = kinds.each().filter_map(why).collect();
+        if !std::mem::replace(&mut self.has_begun, true) && sentences.len() == kinds.each().count()
+        {
+            let why = snapshot.mode.degraded.join("; ");
+            return Err(CommandError::CannotRun(format!("{} ({why})", sentences.join("; "))));
+        }
+        for sentence in sentences {
+            if self.said.insert(sentence) {
+                look::say(sentence);
+            }
+        }
+        Ok(())
     }
-}
-
-/// The lines of a snapshot's events.
-pub(super) fn lines(snapshot: &Snapshot, form: Form, scope: Scope) -> String {
-    let name = snapshot.netns_name.as_deref();
-    snapshot
-        .events
-        .iter()
-        .map(|event| match (form, scope) {
-            (Form::Json, _) => json::event(event, name) + "\n",
-            (Form::Text, Scope::AllNamespaces) => text::event_in(event, name),
-            (Form::Text, Scope::OneNamespace) => text::event(event),
-        })
-        .collect()
 }

@@ -167,6 +167,7 @@ impl Look {
             ceiling: arguments.attach.into(),
             sizes: Sizes {
                 ring_bytes: arguments.ring_bytes,
+                events_wanted: limits.kinds.optional_bits(),
                 ..Sizes::for_sources(arguments.max_sources)
             },
             netlink_buffer_bytes: arguments.netlink_buffer_bytes,

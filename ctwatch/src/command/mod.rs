@@ -18,6 +18,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod documents;
 mod effect_look;
+mod event_lines;
 pub mod events;
 pub mod look;
 mod machine_state;

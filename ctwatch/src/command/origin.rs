@@ -53,6 +53,14 @@ impl Origin {
         Ok((!interval.is_empty()).then_some(interval))
     }
 
+    /// Ends it: what has been seen follows, then [`Self::next`] gives `None`.
+    pub fn stop(&mut self) {
+        match self {
+            Self::Kernel(look) => look.stop(),
+            Self::Recording(player) => player.stop(),
+        }
+    }
+
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use super::{
     watch::{REMEMBERED_SOURCES, WATCH_PATIENCE},
 };
 use crate::{
-    cli::RecordArguments,
+    cli::{RecordArguments, kinds},
     exit::CommandError,
     host::namespace::NamespaceChoice,
     model::{limits::Limits, snapshot::Snapshot},
@@ -33,6 +33,7 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let limits = Limits {
         listed_sources: arguments.top,
         sort_by: arguments.sort.into(),
+        kinds: kinds(&arguments.kind),
         events: EVENTS_MAX,
         remembered_sources: REMEMBERED_SOURCES,
         only: arguments.source,
@@ -49,6 +50,7 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
         interval_s: arguments.interval.as_secs_f64(),
         listed_sources: arguments.top as u64,
         only: arguments.source,
+        event_kinds: kinds(&arguments.kind).each().map(|kind| kind.name().to_owned()).collect(),
         ..recorder::beginning()
     };
     let recorder = Recorder::create(&arguments.file, existing, bounds, beginning)?;

@@ -26,6 +26,7 @@ use crate::{
     exit::CommandError,
     host::{memory, own_memory},
     model::{
+        event::Kinds,
         limits::{Limits, SortBy},
         snapshot::Snapshot,
     },
@@ -68,6 +69,7 @@ pub async fn run(arguments: &TopArguments) -> Result<(), CommandError> {
     let limits = Limits {
         listed_sources: LISTED_SOURCES,
         sort_by: SortBy::Entries,
+        kinds: Kinds::RARE,
         events: EVENTS,
         remembered_sources: super::watch::REMEMBERED_SOURCES,
         only: None,

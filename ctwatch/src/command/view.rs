@@ -5,8 +5,6 @@ use crate::host::namespace::NamespaceChoice;
 /// What is shown, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Which part of a snapshot.
-    pub part: Part,
     /// In which form.
     pub form: Form,
     /// Of whom.
@@ -15,15 +13,6 @@ pub struct View {
     pub is_once: bool,
     /// How many sources are listed, if fewer than there are.
     pub listed_sources: Option<usize>,
-}
-
-/// A part of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All but its events.
-    Table,
-    /// Its events.
-    Events,
 }
 
 /// How it is written.

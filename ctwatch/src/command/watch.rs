@@ -9,15 +9,14 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    events,
     look::{self, Interrupts, Look, ModeReport, Pace, Patience},
     origin::Origin,
-    view::{Form, Part, Scope, View},
+    view::{Form, Scope, View},
 };
 use crate::{
     cli::WatchArguments,
     exit::CommandError,
-    model::{limits::Limits, ranking, snapshot::Snapshot},
+    model::{event::Kinds, limits::Limits, ranking, snapshot::Snapshot},
     output::{json, text},
 };
 
@@ -41,6 +40,7 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
     let limits = Limits {
         listed_sources: arguments.top,
         sort_by: arguments.sort.into(),
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: REMEMBERED_SOURCES,
         only: arguments.source,
@@ -56,7 +56,6 @@ pub async fn run(arguments: &WatchArguments) -> Result<(), CommandError> {
     let Some(look) = begun else { return Ok(()) };
     let deadline = arguments.duration.map(|duration| Instant::now() + duration);
     let view = View {
-        part: Part::Table,
         form: Form::of_json(arguments.json),
         scope: Scope::of(&arguments.look.netns),
         is_once: arguments.once,
@@ -110,9 +109,6 @@ enum Place {
 }
 
 fn rendered(snapshot: &Arc<Snapshot>, place: Place, view: View) -> String {
-    if view.part == Part::Events {
-        return events::lines(snapshot, view.form, view.scope);
-    }
     let mut snapshot = Arc::clone(snapshot);
     if let Some(listed) = view.listed_sources.filter(|listed| *listed < snapshot.sources.len()) {
         let Snapshot { sources, others, .. } = Arc::make_mut(&mut snapshot);

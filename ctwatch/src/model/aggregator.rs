@@ -3,6 +3,7 @@
 //! It keeps one network namespace and knows no clock, file or socket.
 
 mod checks;
+mod happened;
 mod numbers;
 
 use std::{collections::HashMap, sync::Arc};
@@ -16,7 +17,7 @@ use super::{
         schedule::{Schedule, Signs},
     },
     counters::Counters,
-    event::Event,
+    event::{Event, EventKind, Kind},
     flood,
     lasting_drift::LastingDrift,
     limits::Limits,
@@ -31,7 +32,7 @@ use super::{
     rows::RowReading,
     seen_by_netlink::SeenByNetlink,
     snapshot::{KernelStatistics, Snapshot, SourceNumbers, Table},
-    suppressed::{Ending, Suppressed},
+    suppressed::{End, Ending, Suppressed},
 };
 
 /// The state of one network namespace.
@@ -163,6 +164,8 @@ impl Aggregator {
         } else {
             self.seen_by_netlink()
         };
+        let failures_unseen = rows.iter().find(|row| row.key.is_none());
+        let failures_unseen = failures_unseen.and_then(|row| row.insert_failed).unwrap_or(0);
         let interval_s = now
             .since(self.previous.as_ref().map_or(self.started, |last| last.moment))
             .as_secs_f64();
@@ -190,14 +193,8 @@ impl Aggregator {
             // The first interval begins here; what has happened is told with it.
             std::mem::swap(&mut events, &mut self.events);
         } else {
-            self.suppressed.tell(
-                self.netns,
-                &self.before,
-                &self.after,
-                now.wall_ns,
-                ending,
-                &mut events,
-            );
+            let end = End { wall_ns: now.wall_ns, ending };
+            self.tell_suppressed(failures_unseen, end, &mut events);
         }
         let drift_entries = sums.as_ref().and_then(|sums| self.drift_of(sums));
         self.drift = drift_entries;
@@ -309,8 +306,9 @@ impl Aggregator {
     }
 
     fn keep_event(&mut self, event: Event) {
-        if self.limits.events == 0 {
-            // Nobody wants any.
+        let event = Event { kind: self.honest(event.kind), ..event };
+        if !self.limits.kinds.has(event.kind.kind()) {
+            // Nobody wants it.
         } else if self.events.len() < self.limits.events {
             self.events.push(event);
         } else {
@@ -328,7 +326,7 @@ impl Aggregator {
         self.before.rows.remove(&key);
         self.after.rows.remove(&key);
         self.baseline.carry(&key, counters.balance());
-        self.suppressed.release(&key, counters.suppressed());
+        self.suppressed.release(&key, &counters);
     }
 
     fn table_now(&self, interval_s: f64) -> Table {

@@ -1,7 +1,12 @@
 //! What is counted for one source, and sums of it.
 
-use ctwatch_common::counter::Counter;
+use ctwatch_common::{
+    counter::Counter,
+    event::{Optional, Outbox},
+};
 use serde::{Deserialize, Serialize};
+
+use super::event::Kind;
 
 /// The counters of one row, or a sum of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,45 @@ pub struct Counters {
     pub insert_failed: u64,
     /// Of these, those for which a hash chain was too long.
     pub chain_too_long: u64,
+    /// Events of the kinds that are sent only where they are asked for.
+    pub outbox: Sent,
+}
+
+/// Events of each [`Optional`] kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sent {
+    /// How many were sent.
+    pub sent: [u64; Optional::COUNT],
+    /// How many found the ring full.
+    pub lost: [u64; Optional::COUNT],
+}
+
+impl Sent {
+    /// How many of a kind were sent or lost.
+    pub fn told(&self, kind: Kind) -> u64 {
+        let at = |numbers: &[u64]| {
+            kind.optional()
+                .and_then(|optional| numbers.get(optional as usize))
+                .copied()
+                .unwrap_or(0)
+        };
+        at(&self.sent).saturating_add(at(&self.lost))
+    }
+
+    fn each(&self, other: &Self, one: fn(u64, u64) -> u64) -> Self {
+        let all = |mine: [u64; Optional::COUNT], theirs: [u64; Optional::COUNT]| {
+            let mut pairs = mine.into_iter().zip(theirs).map(|(mine, theirs)| one(mine, theirs));
+            std::array::from_fn(|_| pairs.next().unwrap_or(0))
+        };
+        Self { sent: all(self.sent, other.sent), lost: all(self.lost, other.lost) }
+    }
+}
+
+impl From<&Outbox> for Sent {
+    fn from(outbox: &Outbox) -> Self {
+        Self { sent: outbox.sent, lost: outbox.lost }
+    }
 }
 
 impl Counters {
@@ -67,6 +111,7 @@ impl Counters {
             evicted_by_gc,
             insert_failed,
             chain_too_long,
+            outbox: Sent::default(),
         }
     }
 
@@ -89,9 +134,9 @@ impl Counters {
         self.new_entries().saturating_add(self.ended)
     }
 
-    /// Refusals of which no event was sent, by the limit for each source.
-    pub fn suppressed(&self) -> u64 {
-        self.refused.saturating_sub(self.events_sent).saturating_sub(self.events_lost)
+    /// Entries that were thrown out before their time to make room.
+    pub fn evictions(&self) -> u64 {
+        self.evicted.saturating_add(self.evicted_by_gc)
     }
 
     /// Whether nothing was ever counted.
@@ -127,6 +172,7 @@ impl Counters {
         self.evicted_by_gc = self.evicted_by_gc.wrapping_add(other.evicted_by_gc);
         self.insert_failed = self.insert_failed.wrapping_add(other.insert_failed);
         self.chain_too_long = self.chain_too_long.wrapping_add(other.chain_too_long);
+        self.outbox = self.outbox.each(&other.outbox, u64::wrapping_add);
     }
 
     /// What was counted since `earlier`; nothing is less than nothing.
@@ -145,6 +191,7 @@ impl Counters {
             deleted: self.deleted.saturating_sub(earlier.deleted),
             insert_failed: self.insert_failed.saturating_sub(earlier.insert_failed),
             chain_too_long: self.chain_too_long.saturating_sub(earlier.chain_too_long),
+            outbox: self.outbox.each(&earlier.outbox, u64::saturating_sub),
         }
     }
 }

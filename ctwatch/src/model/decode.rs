@@ -1,13 +1,13 @@
 //! From the bytes of the ring buffer to what happened. Any bytes are an answer; none is a panic.
 
 use ctwatch_common::{
-    event::{EventRecord, KIND_BEGAN, KIND_ENDED, KIND_REFUSED_TABLE_FULL},
+    event::{self, EventRecord, KIND_BEGAN, KIND_ENDED},
     source::SourceKey,
 };
 use zerocopy::FromBytes;
 
 use super::{
-    event::{Event, EventKind},
+    event::{By, Event, EventKind},
     moment::Moment,
     protocol, source,
     trace::Flow,
@@ -52,25 +52,52 @@ pub fn decode(bytes: &[u8], now: Moment) -> Result<Record, DecodeError> {
     let destination = source::address(record.family, &record.destination).ok_or(family)?;
     let EventRecord { source_port, destination_port, .. } = record;
     let flow = Flow { source, destination, source_port, destination_port };
-    match record.kind {
-        KIND_BEGAN => Ok(Record::Began(flow)),
-        KIND_ENDED => Ok(Record::Ended(flow)),
-        KIND_REFUSED_TABLE_FULL => {
-            let ports = protocol::has_ports(record.protocol);
-            Ok(Record::Event(Event {
-                wall_ns: now.wall_of(record.time_ns),
-                netns: record.netns,
-                kind: EventKind::RefusedTableFull,
-                source,
-                protocol: record.protocol,
-                source_port: ports.then_some(source_port),
-                destination: Some(destination),
-                destination_port: ports.then_some(destination_port),
-                suppressed: 0,
-            }))
-        }
-        other => Err(DecodeError::Kind(other)),
+    let kind = match record.kind {
+        KIND_BEGAN => return Ok(Record::Began(flow)),
+        KIND_ENDED => return Ok(Record::Ended(flow)),
+        kind => kind_of(kind).ok_or(DecodeError::Kind(kind))?,
+    };
+    let ports = protocol::has_ports(record.protocol);
+    Ok(Record::Event(Event {
+        wall_ns: now.wall_of(record.time_ns),
+        netns: record.netns,
+        kind,
+        source,
+        protocol: record.protocol,
+        source_port: ports.then_some(source_port),
+        destination: Some(destination),
+        destination_port: ports.then_some(destination_port),
+        suppressed: 0,
+        by: by(&record),
+        block: None,
+    }))
+}
+
+fn kind_of(kind: u8) -> Option<EventKind> {
+    Some(match kind {
+        event::KIND_REFUSED_TABLE_FULL => EventKind::RefusedTableFull,
+        event::KIND_EVICTED_FOR_PACKET => EventKind::EvictedTableFull,
+        event::KIND_EVICTED_BY_GC => EventKind::EvictedNearlyFull,
+        event::KIND_INSERT_CLASH => EventKind::InsertFailedClash,
+        event::KIND_INSERT_CHAIN_TOO_LONG => EventKind::InsertFailedChainTooLong,
+        event::KIND_INSERT_DELETED => EventKind::InsertFailedDeleted,
+        event::KIND_END_UNCONFIRMED => EventKind::EndedUnconfirmed,
+        event::KIND_END_TIMED_OUT => EventKind::EndedTimedOut,
+        event::KIND_END_DELETED => EventKind::EndedDeleted,
+        event::KIND_END_CLOSED => EventKind::EndedClosed,
+        _ => return None,
+    })
+}
+
+/// For whom or by whom, as far as the record says.
+fn by(record: &EventRecord) -> Option<By> {
+    let EventRecord { by, by_process, by_family, by_protocol, .. } = *record;
+    if let Some(source) = source::address(by_family, &by) {
+        return Some(By::Requester { source, protocol: by_protocol });
     }
+    let name = by.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = String::from_utf8_lossy(name).into_owned();
+    (!name.is_empty()).then_some(By::Process { name, id: by_process })
 }
 
 #[cfg(test)]
@@ -82,6 +109,32 @@ mod tests {
 
     const NOW: Moment = Moment { monotonic_ns: 1_000, wall_ns: 5_000 };
 
+    #[test]
+    fn an_eviction_says_for_whom_and_a_deletion_by_whom() {
+        let mut evicted = EventRecord {
+            kind: event::KIND_EVICTED_FOR_PACKET,
+            by_family: 2,
+            by_protocol: 6,
+            ..record()
+        };
+        evicted.by[..4].copy_from_slice(&[10, 0, 1, 66]);
+        let mut deleted = EventRecord { kind: event::KIND_END_DELETED, by_process: 7, ..record() };
+        deleted.by[..9].copy_from_slice(b"conntrack");
+        let decoded = [evicted, deleted].map(|record| match decode(record.as_bytes(), NOW) {
+            Ok(Record::Event(event)) => (event.kind, event.by),
+            other => panic!("{other:?}"),
+        });
+        let requester = By::Requester { source: "10.0.1.66".parse().unwrap(), protocol: 6 };
+        let process = By::Process { name: "conntrack".to_owned(), id: 7 };
+        assert_eq!(
+            decoded,
+            [
+                (EventKind::EvictedTableFull, Some(requester)),
+                (EventKind::EndedDeleted, Some(process))
+            ]
+        );
+    }
+
     fn record() -> EventRecord {
         let mut record = EventRecord {
             time_ns: 400,
@@ -90,7 +143,7 @@ mod tests {
             destination_port: 53,
             family: 2,
             protocol: 17,
-            kind: KIND_REFUSED_TABLE_FULL,
+            kind: event::KIND_REFUSED_TABLE_FULL,
             ..EventRecord::default()
         };
         record.source[..4].copy_from_slice(&[10, 0, 1, 2]);
@@ -113,6 +166,8 @@ mod tests {
                 destination: Some("192.0.2.1".parse().unwrap()),
                 destination_port: Some(53),
                 suppressed: 0,
+                by: None,
+                block: None,
             })
         );
     }
@@ -157,10 +212,12 @@ mod tests {
 
         #[test]
         fn every_record_of_a_known_kind_and_family_is_an_event(
-            bytes in proptest::collection::vec(any::<u8>(), 54), v4: bool,
+            start in proptest::collection::vec(any::<u8>(), 55),
+            kind in event::KIND_EVICTED_FOR_PACKET..=event::KIND_END_CLOSED,
+            rest in proptest::collection::vec(any::<u8>(), 24),
+            v4: bool,
         ) {
-            let mut bytes = bytes;
-            bytes.extend([17, KIND_REFUSED_TABLE_FULL]);
+            let mut bytes = [start, vec![kind], rest].concat();
             let family = if v4 { 2_u16 } else { 10 };
             bytes[52..54].copy_from_slice(&family.to_ne_bytes());
             let Record::Event(event) = decode(&bytes, NOW).unwrap() else { panic!("no event") };

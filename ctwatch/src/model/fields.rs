@@ -324,6 +324,27 @@ pub const LOSS: &[Field<Loss>] = &[
         value: |l| count(l.ring_full),
     },
     Field {
+        name: "evicted_ring_full",
+        unit: "events",
+        kind: Kind::Counter,
+        help: "evictions whose event found the ring buffer full; null where they are not asked for",
+        value: |l| count(l.evicted_ring_full),
+    },
+    Field {
+        name: "insert_failed_ring_full",
+        unit: "events",
+        kind: Kind::Counter,
+        help: "insert failures whose event found the ring buffer full; null where they are not asked for",
+        value: |l| count(l.insert_failed_ring_full),
+    },
+    Field {
+        name: "ended_ring_full",
+        unit: "events",
+        kind: Kind::Counter,
+        help: "ends whose event found the ring buffer full; null where they are not asked for",
+        value: |l| count(l.ended_ring_full),
+    },
+    Field {
         name: "map_full",
         unit: "packets",
         kind: Kind::Counter,

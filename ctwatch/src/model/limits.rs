@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::event::Kinds;
+
 /// What bounds a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -11,7 +13,9 @@ pub struct Limits {
     pub listed_sources: usize,
     /// By what they are ordered.
     pub sort_by: SortBy,
-    /// How many events one snapshot has at most; 0 if none are wanted.
+    /// Which events are wanted.
+    pub kinds: Kinds,
+    /// How many events one snapshot has at most.
     pub events: usize,
     /// How many sources are remembered in user space, beyond those that have a row in the kernel.
     pub remembered_sources: usize,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Kind;
+
 /// A place where something can be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
@@ -21,6 +23,12 @@ pub enum Hop {
 pub struct Loss {
     /// Refusals whose event found the ring buffer full.
     pub ring_full: Option<u64>,
+    /// Evictions whose event found it full; `None` where they are not asked for either.
+    pub evicted_ring_full: Option<u64>,
+    /// Insert failures whose event found it full, likewise.
+    pub insert_failed_ring_full: Option<u64>,
+    /// Ends whose event found it full, likewise.
+    pub ended_ring_full: Option<u64>,
     /// Attempts counted under a prefix or namespace because there was no row for the source.
     pub map_full: Option<u64>,
     /// Calls that a probe missed.
@@ -40,6 +48,17 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// Events of a kind that found the ring buffer full; `None` where that is not known or not asked for.
+    pub fn in_ring(&self, kind: Kind) -> Option<u64> {
+        match kind {
+            Kind::Refused => self.ring_full,
+            Kind::Evicted => self.evicted_ring_full,
+            Kind::InsertFailed => self.insert_failed_ring_full,
+            Kind::Ended => self.ended_ring_full,
+            Kind::Blocked => None,
+        }
+    }
+
     /// Counts something lost at a hop.
     pub fn count(&mut self, hop: Hop, lost: u64) {
         let counter = match hop {

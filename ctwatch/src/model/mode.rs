@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Kind;
+
 /// What a hook stands on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rung {
@@ -98,6 +100,26 @@ impl Mode {
     pub fn counts_in_kernel(&self) -> bool {
         let hooks = [Rung::Fexit, Rung::Kprobe];
         hooks.contains(&self.alloc) && hooks.contains(&self.free)
+    }
+
+    /// Why events of a kind cannot be seen, as a sentence; `None` if they can.
+    pub fn why_unseen(&self, kind: Kind) -> Option<&'static str> {
+        let in_kernel = self.counts_in_kernel();
+        match kind {
+            Kind::Refused if !self.sees_refusals() => {
+                Some("refusals cannot be seen: neither conntrack nor dropped packets are hooked")
+            }
+            Kind::Evicted if !in_kernel => {
+                Some("evictions cannot be seen: that takes hooks on conntrack")
+            }
+            Kind::InsertFailed if !in_kernel || self.confirm == Confirm::Impossible => {
+                Some("insert failures cannot be seen: that takes hooks on conntrack")
+            }
+            Kind::Ended if !in_kernel && self.free == Rung::None => {
+                Some("ends of entries cannot be seen: that takes hooks on conntrack, or ctnetlink")
+            }
+            _ => None,
+        }
     }
 
     /// Whether refusals are seen packet by packet.

@@ -21,6 +21,11 @@ pub fn name(protocol: u8) -> Cow<'static, str> {
     .into()
 }
 
+/// The number of a protocol that is given by its name or number.
+pub fn number(text: &str) -> Option<u8> {
+    text.parse().ok().or_else(|| (0..=u8::MAX).find(|number| name(*number) == text))
+}
+
 /// Whether packets of this protocol have ports where conntrack's tuple keeps them
 /// (`nf_ct_get_tuple`, net/netfilter/nf_conntrack_core.c).
 pub fn has_ports(protocol: u8) -> bool {
@@ -36,5 +41,9 @@ mod tests {
         assert_eq!(name(17), "udp");
         assert_eq!(name(58), "icmpv6");
         assert_eq!(name(200), "200");
+        assert_eq!(
+            ["udp", "17", "200", "UDP", ""].map(number),
+            [Some(17), Some(17), Some(200), None, None]
+        );
     }
 }

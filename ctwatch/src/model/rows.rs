@@ -24,10 +24,14 @@ pub struct RowReading {
 impl RowReading {
     /// Adds a row as it lies in memory; rows that have counted nothing are left out.
     pub fn add(&mut self, row: &Row) {
-        let counters = Counters::from_row(&row.counters);
+        self.add_counted(row.key, Counters::from_row(&row.counters));
+    }
+
+    /// Adds what a key has counted.
+    pub fn add_counted(&mut self, key: SourceKey, counters: Counters) {
         if !counters.is_zero() {
             // Two rows of one key can be met while one of them is being given up.
-            self.rows.entry(row.key).or_default().add(&counters);
+            self.rows.entry(key).or_default().add(&counters);
         }
     }
 

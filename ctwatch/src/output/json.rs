@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
-    event::Event,
+    event::{By, Event, Kind},
     fields::{self, Field, Value},
     mode::Mode,
     protocol,
     snapshot::{Snapshot, SourceNumbers},
     source,
+    told::{Numbers, Told},
 };
 
 /// The version of the format. Within it keys are added, never renamed or removed.
@@ -47,21 +48,61 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
 ///
 /// `netns_name` is what the network namespace is called, where that is known.
 pub fn event(event: &Event, netns_name: Option<&str>) -> String {
+    let (requester, process) = match &event.by {
+        Some(By::Requester { source, protocol }) => (Some((source, protocol)), None),
+        Some(By::Process { name, id }) => (None, Some((name, id))),
+        None => (None, None),
+    };
+    let block = event.block.as_ref();
     let object = json!({
         "schema": SCHEMA,
         "ts": time(event.wall_ns),
         "netns": event.netns,
         "netns_name": netns_name,
-        "kind": event.kind.name(),
+        "kind": event.kind.kind().name(),
         "reason": event.kind.reason(),
         "source": source::text(&event.source),
         "source_port": event.source_port,
         "destination": event.destination.map(|destination| destination.to_string()),
         "destination_port": event.destination_port,
-        "protocol": protocol_of(&event.source),
+        "protocol": protocol_of_event(event),
         "suppressed": event.suppressed,
+        "requester": requester.map(|(source, _)| source.to_string()),
+        "requester_protocol": requester.map(|(_, protocol)| protocol::name(*protocol)),
+        "process": process.map(|(name, _)| name),
+        "pid": process.map(|(_, id)| id),
+        "by": block.and_then(|block| block.by.as_deref()),
+        "why": block.and_then(|block| block.why.as_deref()),
+        "until": block.and_then(|block| block.until_wall_ns).map(time),
+        "entries_max": block.and_then(|block| block.entries_max),
+        "dropped_packets": block.and_then(|block| block.dropped_packets),
     });
     object.to_string()
+}
+
+/// What was told of events, as one line of `events --json`, without the line's end.
+pub fn told(told: &Told) -> String {
+    let mut line = Map::from_iter([
+        ("schema".to_owned(), SCHEMA.into()),
+        ("ts".to_owned(), time(told.wall_ns).into()),
+        ("netns".to_owned(), told.netns.into()),
+        ("netns_name".to_owned(), told.netns_name.as_deref().into()),
+        ("kind".to_owned(), "summary".into()),
+    ]);
+    for kind in Kind::ALL {
+        let numbers = told.of(kind).map(|Numbers { events, suppressed, lost }| {
+            json!({"events": events, "suppressed": suppressed, "lost": lost})
+        });
+        line.insert(kind.name().to_owned(), numbers.into());
+    }
+    line.insert("events_dropped".to_owned(), told.events_dropped.into());
+    line.insert("port_unknown".to_owned(), told.port_unknown.into());
+    Json::Object(line).to_string()
+}
+
+/// The name of an event's protocol; `any` where it is of all of them.
+pub(super) fn protocol_of_event(event: &Event) -> String {
+    if event.kind.kind() == Kind::Blocked { "any".to_owned() } else { protocol_of(&event.source) }
 }
 
 /// A time as RFC 3339 has it, in UTC, to the millisecond.

@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod changes;
 pub mod check;
 pub mod doctor;
+pub mod event_line;
 pub mod json;
 pub mod metrics;
 pub mod plan;

@@ -9,13 +9,14 @@ use crate::model::{
         snat::{Holder, Pool, PoolNumbers},
         state::StateNumbers,
     },
-    event::{Event, EventKind},
+    event::{Event, EventKind, Kind, Kinds},
     flood::{Flood, PrefixShare},
     loss::Loss,
     mode::{Mode, Rung},
     prefix::Prefix,
     snapshot::{CensusNow, KernelStatistics, Snapshot, SourceNumbers, Table},
     source,
+    told::Told,
 };
 
 /// A gateway in trouble.
@@ -137,5 +138,15 @@ pub(crate) fn event() -> Event {
         destination: Some("192.0.2.1".parse().unwrap()),
         destination_port: Some(53),
         suppressed: 7,
+        by: None,
+        block: None,
     }
+}
+
+/// What was told of such events.
+pub(crate) fn told() -> Told {
+    let mut told = Told::new(1, Kinds::of(&Kind::ALL));
+    told.follow(&snapshot());
+    told.count(&event());
+    told
 }

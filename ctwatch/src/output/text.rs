@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 
 use super::json::{protocol_of, time};
 use crate::model::{
-    event::Event,
     fields::{self, Value},
     snapshot::{Snapshot, SourceNumbers, Table},
     source,
@@ -48,35 +47,6 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
 /// A line that says which namespace the lines after it are about.
 pub fn heading(snapshot: &Snapshot) -> String {
     format!("{} (netns {})\n", snapshot.netns_name.as_deref().unwrap_or("unknown"), snapshot.netns)
-}
-
-/// As [`event`], with the namespace that it happened in.
-pub fn event_in(event: &Event, netns_name: Option<&str>) -> String {
-    let line = self::event(event);
-    format!("{}  in {} (netns {})\n", line.trim_end(), netns_name.unwrap_or("unknown"), event.netns)
-}
-
-/// One line for an event, with its end.
-pub fn event(event: &Event) -> String {
-    let port = |port: Option<u16>| port.map_or(String::new(), |port| format!(" port {port}"));
-    let destination =
-        event.destination.map_or_else(|| "?".to_owned(), |address| address.to_string());
-    let more = match event.suppressed {
-        0 => String::new(),
-        more => format!("  (and {more} more)"),
-    };
-    format!(
-        "{}  {} ({})  {} {}{} > {}{}{}\n",
-        time(event.wall_ns),
-        event.kind.name(),
-        event.kind.reason().replace('_', " "),
-        protocol_of(&event.source),
-        source::text(&event.source),
-        port(event.source_port),
-        destination,
-        port(event.destination_port),
-        more
-    )
 }
 
 fn table(table: &Table, totals: &SourceNumbers) -> String {
@@ -187,15 +157,5 @@ loss: ring_full 2  drift: 0 entries
     #[test]
     fn where_there_are_several_namespaces_each_is_named() {
         assert_eq!(super::heading(&sample::snapshot()), "gateway (netns 1)\n");
-        let line = super::event_in(&sample::event(), Some("gateway"));
-        assert!(line.ends_with("(and 7 more)  in gateway (netns 1)\n"), "{line}");
-    }
-
-    #[test]
-    fn an_event_is_one_line() {
-        assert_eq!(
-            super::event(&sample::event()),
-            "2026-11-23T14:00:00.000Z  refused (table full)  udp 10.0.1.2 port 4000 > 192.0.2.1 port 53  (and 7 more)\n"
-        );
     }
 }

@@ -241,6 +241,9 @@ fn watch_drops(options: &AttachOptions) -> Result<DropsWatched, String> {
     let net_inum = btf.offset_of("net", &["ns", "inum"]).map_err(|error| error.to_string())?;
     let skb_nfct = btf.offset_of("sk_buff", &["_nfct"]).map_err(|error| error.to_string())?;
     let conntrack = ConntrackLayout { net_inum, skb_nfct, ..ConntrackLayout::default() };
+    // It sees refusals alone.
+    let sizes = Sizes { events_wanted: 0, ..options.sizes };
+    let options = &AttachOptions { sizes, ..options.clone() };
     let explain = |error: ProbeError| explained(&sentence(&error));
     let mut loaded =
         load(options, Some(conntrack), Some(layout), Arguments::AsDeclared).map_err(explain)?;

@@ -28,6 +28,8 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// A source sends no second event before this time has passed.
     pub event_interval: Duration,
+    /// Which kinds of events are sent besides refusals, by their bits ([`ctwatch_common::event::Optional`]).
+    pub events_wanted: u32,
 }
 
 /// Rows for single sources unless told otherwise: with everything else 46 MB of kernel memory.
@@ -45,7 +47,13 @@ impl Sizes {
             namespaces: 256,
             ring_bytes: RING_BYTES_DEFAULT,
             event_interval: Duration::from_millis(100),
+            events_wanted: 0,
         }
+    }
+
+    /// Whether rows have outboxes.
+    pub fn has_outboxes(&self) -> bool {
+        self.events_wanted != 0
     }
 
     /// Places for guesses: so many that few of the sources share one, and a power of two.
@@ -99,7 +107,8 @@ pub fn bytes(file: Option<&PathBuf>) -> Result<Vec<u8>, ProbeError> {
 /// If the object is broken, or the kernel refuses the maps.
 pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
     raise_locked_memory_limit();
-    let Sizes { sources, prefixes, namespaces, ring_bytes, event_interval } = loading.sizes;
+    let Sizes { sources, prefixes, namespaces, ring_bytes, event_interval, events_wanted } =
+        loading.sizes;
     let interval_ns = u64::try_from(event_interval.as_nanos()).unwrap_or(u64::MAX);
     let wake_up_bytes = u64::from(ring_bytes / 4);
     let rows = loading.sizes.rows();
@@ -113,6 +122,7 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
         .map_max_entries("ROWS", rows)
         .map_max_entries("ROW_OF", rows)
         .map_max_entries("NEXT_EVENT_NS", rows)
+        .map_max_entries("OUTBOXES", if loading.sizes.has_outboxes() { rows } else { 1 })
         .map_max_entries("FREE_SOURCE_ROWS", sources)
         .map_max_entries("FREE_PREFIX_ROWS", prefixes)
         .map_max_entries("FREE_NAMESPACE_ROWS", namespaces)
@@ -122,6 +132,7 @@ pub fn load(loading: &Loading<'_>) -> Result<Ebpf, ProbeError> {
         .override_global("GUESS_SHIFT", &guess_shift, true)
         .override_global("EVENT_INTERVAL_NS", &interval_ns, true)
         .override_global("WAKE_UP_BYTES", &wake_up_bytes, true)
+        .override_global("WANTED", &events_wanted, true)
         .override_global("RENAMED", &renamed, true);
     if let Some(layout) = &loading.conntrack {
         loader

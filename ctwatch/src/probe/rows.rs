@@ -17,7 +17,9 @@ use aya::{
 };
 use ctwatch_common::{
     counter::{Counter, Witness},
+    event::{OUTBOX_BYTES, Outbox},
     row::{ROW_BYTES, Row, Tier, UNATTRIBUTED},
+    source::SourceKey,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -26,9 +28,13 @@ use super::{
     memory::{Access, SharedWords},
     object::Sizes,
 };
-use crate::model::{counters::Counters, rows::RowReading};
+use crate::model::{
+    counters::{Counters, Sent},
+    rows::RowReading,
+};
 
 const ROW_WORDS: usize = ROW_BYTES / size_of::<u64>();
+const OUTBOX_WORDS: usize = OUTBOX_BYTES / size_of::<u64>();
 /// The word of a row that is 0 if and only if the row is free: it has the number of the namespace.
 const NETNS_WORD: usize = offset_of!(Row, key.netns) / size_of::<u64>();
 const ENDED_WORD: usize = offset_of!(Row, counters) / size_of::<u64>() + Counter::Ended as usize;
@@ -45,6 +51,8 @@ const MAINTENANCE: [&str; 3] = ["offer_rows", "unlink_row", "release_row"];
 pub struct RowMemory {
     rows: SharedWords,
     witnesses: SharedWords,
+    /// Only where events are asked for that have one.
+    outboxes: Option<SharedWords>,
     sizes: Sizes,
     cpus: u32,
     has_released: bool,
@@ -68,7 +76,13 @@ impl RowMemory {
         let rows = SharedWords::map(fd_of(&object, "ROWS")?, row_words, Access::Read)?;
         let witnesses =
             SharedWords::map(fd_of(&object, "WITNESSES")?, witness_words, Access::Read)?;
-        let memory = Self { rows, witnesses, sizes, cpus, has_released: false, object };
+        let outboxes = sizes.has_outboxes().then(|| {
+            let words = sizes.rows() as usize * OUTBOX_WORDS;
+            SharedWords::map(fd_of(&object, "OUTBOXES")?, words, Access::Read)
+                .map_err(ProbeError::from)
+        });
+        let outboxes = outboxes.transpose()?;
+        let memory = Self { rows, witnesses, outboxes, sizes, cpus, has_released: false, object };
         let Sizes { sources, prefixes, namespaces, .. } = sizes;
         memory.offer(1, sources, Tier::Source)?;
         memory.offer(1 + sources, prefixes, Tier::Prefix)?;
@@ -83,14 +97,15 @@ impl RowMemory {
 
     /// Reads all rows and totals.
     pub fn read(&self) -> RowReading {
-        let unattributed = Box::new(Counters::from_row(&self.row(UNATTRIBUTED).counters));
+        let unattributed = Box::new(self.counted(UNATTRIBUTED).1);
         let mut reading = RowReading { unattributed, ..RowReading::default() };
         for tier in [Tier::Source, Tier::Prefix, Tier::Namespace] {
             let mut never_used = 0;
             for index in self.indexes(tier) {
                 if self.is_taken(index) {
                     never_used = 0;
-                    reading.add(&self.row(index));
+                    let (key, counters) = self.counted(index);
+                    reading.add_counted(key, counters);
                 } else if !self.has_released && never_used >= NEVER_USED_RUN {
                     break;
                 } else {
@@ -109,6 +124,21 @@ impl RowMemory {
     /// Whether a row has a source.
     fn is_taken(&self, index: u32) -> bool {
         self.rows.load(index as usize * ROW_WORDS + NETNS_WORD).is_some_and(|word| word != 0)
+    }
+
+    /// The key of a row, and what it has counted and sent by now.
+    pub fn counted(&self, index: u32) -> (SourceKey, Counters) {
+        let row = self.row(index);
+        let mut counters = Counters::from_row(&row.counters);
+        if let Some(outboxes) = &self.outboxes {
+            let mut words = [0_u64; OUTBOX_WORDS];
+            for (place, word) in words.iter_mut().enumerate() {
+                *word = outboxes.load(index as usize * OUTBOX_WORDS + place).unwrap_or(0);
+            }
+            let outbox = Outbox::read_from_bytes(words.as_bytes()).unwrap_or_default();
+            counters.outbox = Sent::from(&outbox);
+        }
+        (row.key, counters)
     }
 
     /// One row as it is now.

@@ -74,6 +74,8 @@ pub struct Beginning {
     pub listed_sources: u64,
     /// Whose rows are listed; everybody's unless said.
     pub only: Option<IpNet>,
+    /// Which kinds of events are kept, by their names.
+    pub event_kinds: Vec<String>,
 }
 
 /// How a file ends, if it was not cut off.

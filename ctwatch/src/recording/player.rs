@@ -29,6 +29,7 @@ pub struct Player {
     /// The next one, while it waits for its time.
     next: Option<(Arc<Snapshot>, Place)>,
     place: Place,
+    is_stopped: bool,
 }
 
 impl Player {
@@ -39,7 +40,14 @@ impl Player {
     /// If it is none, or cannot be read.
     pub fn open(path: &Path, speed: Speed) -> Result<Self, PartsError> {
         let parts = Parts::open(path)?;
-        Ok(Self { parts, speed, shown: None, next: None, place: Place::LastOfInterval })
+        Ok(Self {
+            parts,
+            speed,
+            shown: None,
+            next: None,
+            place: Place::LastOfInterval,
+            is_stopped: false,
+        })
     }
 
     /// What is played.
@@ -53,6 +61,11 @@ impl Player {
         Duration::try_from_secs_f64(self.parts.beginning().interval_s / times).unwrap_or_default()
     }
 
+    /// Plays no more: [`Self::next`] gives `None`.
+    pub fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
     /// The next snapshot when its time has come, those of one interval one after another; `None` after the last one. Safe
     /// to be dropped and called again.
     ///
@@ -60,6 +73,9 @@ impl Player {
     ///
     /// If a part cannot be read. What is damaged is no error, see [`Parts::defects`].
     pub async fn next(&mut self) -> Result<Option<Arc<Snapshot>>, PartsError> {
+        if self.is_stopped {
+            return Ok(None);
+        }
         if self.next.is_none() {
             self.next = self.parts.read()?;
         }

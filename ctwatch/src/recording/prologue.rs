@@ -4,8 +4,9 @@ use bytes::{Buf as _, BufMut as _};
 
 /// Not text, and damaged by whatever takes it for text.
 const MAGIC: [u8; 8] = *b"\x8cctwrec\n";
-/// The version of the format. A file of a newer one cannot be read.
-pub const VERSION: u16 = 1;
+/// The version of the format that is written. A file of a newer one cannot be read; of an older one there is none that has
+/// anything else than this one. Since version 2 there are events of other kinds than refusals.
+pub const VERSION: u16 = 2;
 /// Magic, version, two bytes of nothing, and a checksum of those.
 pub const BYTES: usize = 16;
 
@@ -52,7 +53,7 @@ pub fn read(bytes: &[u8]) -> Prologue {
     };
     match version {
         _ if checked != Some(checksum) => Prologue::Damaged,
-        VERSION => Prologue::Readable,
+        1..=VERSION => Prologue::Readable,
         other => Prologue::Version(other),
     }
 }
@@ -76,6 +77,15 @@ mod tests {
         newer.truncate(12);
         newer.put_u32_le(crc32fast::hash(&newer));
         assert_eq!(read(&newer), Prologue::Version(7));
+    }
+
+    #[test]
+    fn an_older_version_can_be_read() {
+        let mut older = to_bytes();
+        older.truncate(12);
+        older[8] = 1;
+        older.put_u32_le(crc32fast::hash(&older));
+        assert_eq!(read(&older), Prologue::Readable);
     }
 
     #[test]

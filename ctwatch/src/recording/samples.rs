@@ -9,7 +9,7 @@ use crate::{
         audit::Sums,
         census::remaining::{Kind, RemainingOfKind, RemainingTimes},
         counters::Counters,
-        event::Event,
+        event::{Block, By, Event, EventKind},
         loss::Loss,
         mode::{Confirm, Mode, Rung},
         prefix::Prefix,
@@ -115,14 +115,32 @@ fn census() -> impl Strategy<Value = Option<CensusNow>> {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = (any::<i128>(), any::<std::net::IpAddr>(), any::<[Option<u16>; 2]>(), any::<u64>())
-        .prop_map(|(wall_ns, address, [source_port, destination_port], suppressed)| Event {
+    let kind = prop::sample::select(EventKind::ALL.to_vec());
+    let by = prop_oneof![
+        (any::<std::net::IpAddr>(), any::<u8>())
+            .prop_map(|(source, protocol)| By::Requester { source, protocol }),
+        (any::<String>(), any::<u32>()).prop_map(|(name, id)| By::Process { name, id }),
+    ];
+    let block = (any::<[Option<String>; 2]>(), any::<Option<i128>>(), any::<Option<u32>>())
+        .prop_map(|([by, why], until_wall_ns, entries_max)| Block {
+            by,
+            why,
+            until_wall_ns,
+            entries_max,
+            dropped_packets: entries_max.map(u64::from),
+        });
+    let rest = (kind, prop::option::of(by), prop::option::of(block));
+    let event = (any::<i128>(), any::<std::net::IpAddr>(), any::<[Option<u16>; 2]>(), rest)
+        .prop_map(|(wall_ns, address, [source_port, destination_port], rest)| Event {
             wall_ns,
+            kind: rest.0,
             source: source::key(1, address, 6),
             source_port,
             destination: destination_port.map(|_| address),
             destination_port,
-            suppressed,
+            suppressed: source_port.map_or(u64::MAX, u64::from),
+            by: rest.1,
+            block: rest.2,
             ..sample::event()
         });
     prop::collection::vec(event, 0..4)

@@ -1,6 +1,6 @@
 //! What the numbers are held against: the kernel's own count, the per-CPU totals, and what was lost. It changes nothing.
 
-use ctwatch_common::counter::Witness;
+use ctwatch_common::{counter::Witness, event::Optional};
 
 use super::Aggregator;
 use crate::model::{
@@ -91,13 +91,32 @@ impl Aggregator {
         }
     }
 
+    /// Events of the kinds that are sent on demand that found the ring full, in this namespace and of nobody.
+    fn outbox_lost(&self) -> [u64; Optional::COUNT] {
+        if self.limits.kinds.optional_bits() == 0 {
+            return [0; Optional::COUNT];
+        }
+        let mut all = self.counted(&self.after);
+        self.released.values().for_each(|released| all.add(released));
+        all.add(&self.released_rest);
+        all.outbox.lost
+    }
+
     pub(super) fn loss_now(&self) -> Loss {
         let in_kernel = self.mode.counts_in_kernel();
         let map_full = || {
             let widened = self.after.rows.iter().filter(|(key, _)| !key.is_address());
             widened.map(|(_, counters)| counters.attempts).sum()
         };
+        let outbox = self.outbox_lost();
+        let lost = |optional: Optional| {
+            let is_wanted = self.limits.kinds.optional_bits() & optional.bit() != 0;
+            outbox.get(optional as usize).copied().filter(|_| in_kernel && is_wanted)
+        };
         Loss {
+            evicted_ring_full: lost(Optional::Evicted),
+            insert_failed_ring_full: lost(Optional::InsertFailed),
+            ended_ring_full: lost(Optional::Ended),
             probe_missed: self.missed().map(|missed| missed.total()),
             ring_full: self.mode.sees_refusals().then(|| self.after.witness(Witness::EventsLost)),
             map_full: in_kernel.then(map_full),

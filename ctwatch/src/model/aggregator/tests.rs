@@ -6,6 +6,7 @@ use super::*;
 use crate::model::{
     baseline::Census,
     census::{Tally, entry::WalkedEntry, state::State},
+    event::Kinds,
     limits::SortBy,
     mode::Rung,
     prefix::Prefix,
@@ -27,6 +28,7 @@ pub(super) fn aggregator(listed_sources: usize, sort_by: SortBy) -> Aggregator {
     let limits = Limits {
         listed_sources,
         sort_by,
+        kinds: Kinds::of(&Kind::ALL),
         events: 10,
         remembered_sources: 100,
         only: None,

@@ -4,6 +4,7 @@ use ctwatch_common::{counter::Counter, row::Row};
 
 use super::*;
 use crate::model::{
+    event::Kinds,
     limits::SortBy,
     mode::{Confirm, Rung},
     source,
@@ -16,6 +17,7 @@ fn tick(mode: Mode) -> Snapshot {
     let limits = Limits {
         listed_sources: 10,
         sort_by: SortBy::Entries,
+        kinds: Kinds::NONE,
         events: 0,
         remembered_sources: 10,
         only: None,

@@ -154,6 +154,7 @@ fn a_million_sources_take_no_more_room_than_those_that_are_listed() {
     let limits = Limits {
         listed_sources: 100,
         sort_by: SortBy::Entries,
+        kinds: crate::model::event::Kinds::NONE,
         events: 0,
         remembered_sources: 0,
         only: None,

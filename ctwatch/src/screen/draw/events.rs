@@ -1,9 +1,9 @@
-//! What happened to single packets, the latest first.
+//! What happened to single packets, entries and sources, the latest first.
 
 use super::page::{PageLine, sentence};
 use crate::{
     model::event::Event,
-    output::text,
+    output::event_line::{self, Colours},
     screen::{
         state::{Motion, State},
         style::Role,
@@ -33,10 +33,10 @@ pub(super) fn page(state: &State, width: usize) -> Vec<PageLine> {
 
 /// An event without the day, on as many lines as it needs behind its time.
 pub(super) fn lines(event: &Event, width: usize) -> Vec<PageLine> {
-    let line = text::event(event);
+    let line = event_line::text(event, Colours::None);
     let line = line.split_once('T').map_or(line.as_str(), |(_, from_hour)| from_hour);
-    let (time, what) = line.split_once("  ").unwrap_or((line, ""));
-    sentence(width, Role::Plain, time, INDENT, what)
+    let (time, what) = line.split_once(' ').unwrap_or((line, ""));
+    sentence(width, Role::Plain, time, INDENT, what.trim())
 }
 
 fn nothing(state: &State) -> &'static str {
@@ -44,6 +44,6 @@ fn nothing(state: &State) -> &'static str {
         Some(snapshot) if !snapshot.mode.sees_refusals() => {
             "without a hook on early_drop refusals cannot be seen; see 6 Health"
         }
-        _ => "no packet has been refused",
+        _ => "no packet was refused, no entry thrown out, nobody blocked",
     }
 }
