@@ -150,7 +150,7 @@ fn blocks_and_caps_are_told_as_they_begin_and_end() {
     assert_eq!((&first["source"], &first["why"]), (&"10.0.1.66".into(), &"it floods".into()));
     // Of nobody else is anything told.
     run(&["block", "10.0.2.1", "--now"]);
-    run(&["block", "10.0.1.66", "--now", "--for", "3s"]);
+    run(&["block", "10.0.1.66", "--now", "--for", "8s"]);
     let mut of_reason = |reason: &str| {
         let event = events.find(wait::PATIENCE, reason, |line| {
             Ok((line.json["reason"] == reason).then(|| line.json.clone()))

@@ -89,11 +89,11 @@ fn block(listed: Listed, now_ns: i128) -> Block {
 
 /// Whether it has its time anew, or is another one.
 fn is_anew(old: &Block, new: &Block) -> bool {
-    let is_longer = match (old.until_wall_ns, new.until_wall_ns) {
-        (Some(old), Some(new)) => new > old + SLACK_NS,
+    let is_other_time = match (old.until_wall_ns, new.until_wall_ns) {
+        (Some(old), Some(new)) => (new - old).abs() > SLACK_NS,
         (old, new) => old != new,
     };
-    is_longer || (&old.by, &old.why, old.entries_max) != (&new.by, &new.why, new.entries_max)
+    is_other_time || (&old.by, &old.why, old.entries_max) != (&new.by, &new.why, new.entries_max)
 }
 
 fn event(netns: u32, wall_ns: i128, kind: EventKind, key: Key, block: Block) -> Event {
