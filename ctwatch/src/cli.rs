@@ -11,6 +11,7 @@ mod command;
 mod doctor;
 mod documents;
 mod protected;
+mod recorded;
 mod recording;
 #[cfg(feature = "screen")]
 mod top;
@@ -34,6 +35,7 @@ pub use self::command::Command;
 pub use self::doctor::DoctorArguments;
 pub use self::documents::{CompletionsArguments, ManArguments};
 pub use self::protected::ProtectedArguments;
+pub use self::recorded::RecordingArguments;
 pub use self::recording::{RecordArguments, RecordingBounds, ReplayArguments};
 #[cfg(feature = "screen")]
 pub use self::top::TopArguments;

@@ -9,3 +9,5 @@ mod changes;
 mod check;
 #[cfg(test)]
 mod old_guide;
+#[cfg(test)]
+mod recorded;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::observed::{at, ctwatch, degraded, gateway, ip, wait_for_entries, without_hooks};
 
-const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// More takes too long to make.
 const FLOWS_MAX: u64 = 60_000;
 
@@ -85,10 +85,19 @@ fn where_nothing_is_wrong_the_status_is_fine() {
     drop(open);
 }
 
-/// A gateway of which made-up sources have taken a part; `None`, said as a skip, where that would take too many.
-fn flooded() -> Option<Gateway> {
+/// A gateway whose table a flood from made-up addresses has filled to a part.
+pub(crate) fn flooded() -> Option<Gateway> {
     let gateway = gateway()?;
-    // A tenth of the limit is worth a word.
+    let flood = flood_of_a_part_of_the_table()?;
+    gateway.do_not_masquerade(VICTIM).unwrap();
+    flood.send(gateway.client()).unwrap();
+    wait_for_entries(&gateway, flood.count);
+    Some(gateway)
+}
+
+/// So many connections that they are worth a word; none, which is said as a skip, where that takes too many.
+pub(crate) fn flood_of_a_part_of_the_table() -> Option<FlowPlan> {
+    // A tenth of the limit is.
     let flows = counters::limit().unwrap() / 8;
     if flows > FLOWS_MAX {
         skip(
@@ -96,14 +105,14 @@ fn flooded() -> Option<Gateway> {
         );
         return None;
     }
-    gateway.do_not_masquerade(VICTIM).unwrap();
+    Some(spoofed_flood(flows))
+}
+
+/// From made-up addresses to one victim, which must not be masqueraded.
+pub(crate) fn spoofed_flood(flows: u64) -> FlowPlan {
     FlowPlan::udp(ip("10.0.1.2"), flows)
         .to(VICTIM.into(), 53)
         .from_scattered(Ipv4Addr::new(20, 0, 0, 0))
-        .send(gateway.client())
-        .unwrap();
-    wait_for_entries(&gateway, flows);
-    Some(gateway)
 }
 
 fn advise(gateway: &Gateway, further: &[&str]) -> Output {

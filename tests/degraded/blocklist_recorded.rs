@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ctwatch_lab::{Ctwatch, Flood, FlowPlan, Gateway, counters, wait};
+use ctwatch_lab::{Ctwatch, Flood, FlowPlan, Gateway, counters, skip, wait};
 
 use crate::blocklist::{FEW, MANY, ROUTER, blocklist, blocks, listed, policy, said};
 use crate::observed::{ctwatch, gateway, has_kprobes, ip, wait_for_entries, without_hooks};
@@ -133,6 +133,25 @@ fn a_recording_that_is_cut_off_or_none_is_said_to_be_and_the_file_stays_what_it_
     let text = fs::read_to_string(&list).unwrap();
     let sources: Vec<&str> = blocks(&text).map(|(source, _)| source).collect();
     assert_eq!(sources, ["10.0.1.66"], "{text}");
+}
+
+/// Recorded once, and judged as it was then (tests/data/recordings).
+#[test]
+fn recordings_of_real_floods_list_whoever_is_to_blame_and_nobody_else() {
+    if let Some(reason) = skip::why_no_gateway() {
+        return skip(&reason);
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings");
+    for (name, expected) in
+        [("quiet", &[][..]), ("one_source", &["10.0.1.66"]), ("flood_to_one_service", &[])]
+    {
+        let file = folder.join(format!("{name}.ctw"));
+        let command = ["blocklist", "--format", "plain", "--from", file.to_str().unwrap()];
+        let policy = ["--harm", "0", "--max-share", "100"];
+        let output = Command::new(ctwatch()).args([&command[..], &policy].concat()).output();
+        let output = output.unwrap();
+        assert_eq!(listed(&output), expected, "{name}: {}", said(&output));
+    }
 }
 
 /// Begins to record the gateway, and is under way when it returns.

@@ -41,6 +41,8 @@ mod events;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod from_recording;
+#[cfg(test)]
 mod listing;
 #[cfg(test)]
 mod nobody;
@@ -48,6 +50,8 @@ mod nobody;
 mod nothing_tracked;
 #[cfg(test)]
 mod observed;
+#[cfg(test)]
+mod progress;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use ctwatch_lab::terminal::Colour;
-use ctwatch_lab::{FlowPlan, Gateway, Terminal, wait};
+use ctwatch_lab::{FlowPlan, Gateway, Terminal, counters, wait};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::observed::{ctwatch, gateway, ip, without_hooks};
 
@@ -120,6 +121,43 @@ fn the_screen_shows_the_sources_and_does_what_keys_say() {
     top.shows("\x1b", "NAMESPACE");
     top.shows("p", "PAUSED");
     top.shows("p+", " 500ms");
+    top.terminal.press("q").unwrap();
+    top.ended(0);
+}
+
+#[test]
+fn a_source_is_blocked_and_let_in_again_by_a_second_key() {
+    let Some(gateway) = busy_gateway() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--interval", "200ms", "--attach", "netlink", "--netns", gateway.gateway().name()];
+    let directory = state.path().join("state").display().to_string();
+    let environment = [("CTWATCH_STATE_DIR", directory.as_str())];
+    let mut top = Top::start(80, 24, &arguments, &environment);
+    top.shows("", "10.0.1.3");
+    top.shows("f10.0.1.3\r", "only 10.0.1.3");
+    let is_blocked = || {
+        let output = Command::new(ctwatch())
+            .args(["blocks", "--json", "--netns", gateway.gateway().name()])
+            .output()
+            .unwrap();
+        let blocks: Value = serde_json::from_slice(&output.stdout).unwrap();
+        blocks["blocks"].as_array().unwrap().iter().any(|block| block["source"] == "10.0.1.3")
+    };
+    top.shows("b", "ctwatch block 10.0.1.3");
+    // Any other key leaves it.
+    top.shows("\x1b", "HELD");
+    assert!(!is_blocked());
+    top.shows("b", "y runs it");
+    top.shows("y", "done");
+    assert!(is_blocked());
+    assert_eq!(counters::listed(gateway.gateway(), ip("10.0.1.3")).unwrap(), 0);
+    top.shows("\x1b", "HELD");
+    top.shows("5", "on the screen");
+    top.shows("u", "ctwatch unblock 10.0.1.3");
+    top.shows("y", "done");
+    assert!(!is_blocked());
+    top.shows("\x1b", "Nobody");
     top.terminal.press("q").unwrap();
     top.ended(0);
 }

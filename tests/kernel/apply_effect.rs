@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::changed::{HASHSIZE, LIMIT, Said, number, said};
 use crate::observed::{ctwatch, gateway, ip};
+use crate::top::Top;
 
 const ENTRIES: u64 = 450;
 const BUCKETS: u64 = 512;
@@ -80,5 +81,21 @@ fn apply_does_what_it_showed_and_shows_what_it_did() {
 
     run(&["rollback"]).fine();
     assert_eq!(sizes(), (ENTRIES, BUCKETS));
+
+    // The same on the screen.
+    let directory = state.path().join("state").display().to_string();
+    let mut top = Top::start(&gateway, &[("CTWATCH_STATE_DIR", &directory)]);
+    let advised = top.shows("4", "raise-limit (");
+    let line = advised.lines().find(|line| line.contains("raise-limit (")).unwrap();
+    let number = line.trim().split('.').next().unwrap();
+    let planned = top.shows(&format!("a{number}"), "y carry it out");
+    println!("{planned}");
+    assert_eq!(sizes(), (ENTRIES, BUCKETS), "showing a plan changes nothing");
+    top.shows("y", "c keeps it, U undoes it");
+    assert!(sizes().0 > ENTRIES, "{:?}", sizes());
+    top.shows("U", "Undoes what was applied last");
+    top.shows("y", "done");
+    assert_eq!(sizes(), (ENTRIES, BUCKETS));
+    top.quit();
     flood.stop().unwrap();
 }

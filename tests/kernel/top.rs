@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use ctwatch_lab::counters::GlobalSetting;
 use ctwatch_lab::terminal::Colour;
-use ctwatch_lab::{Flood, FlowPlan, Gateway, Terminal, wait};
+use ctwatch_lab::{Flood, FlowPlan, Gateway, Terminal, counters, wait};
 
 use crate::observed::{ctwatch, gateway, ip};
 
@@ -16,68 +16,124 @@ use crate::observed::{ctwatch, gateway, ip};
 const LIMIT: u64 = 3000;
 /// Many more buckets than entries: so most packets are refused.
 const BUCKETS: u64 = 16_384;
+const ABUSER: &str = "10.0.1.66";
 const FLOOD_PER_S: NonZeroU64 = NonZeroU64::new(400).unwrap();
 
-const TABS: [(&str, &str, &str); 4] = [
-    ("the sources", "", "10.0.1.66"),
+/// What is looked at, the keys that lead there, and what it has on a screen with room for it.
+const TABS: [(&str, &str, &str); 5] = [
+    ("the sources", "1", "10.0.1.66"),
     ("one source", "\r", "residency"),
-    ("advice", "4", "CAUSE: single_source"),
     ("events", "2", "refused (table full)"),
+    ("advice", "4", "CAUSE: single_source"),
+    ("health", "6", "HOOKS"),
 ];
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (40, 12)];
+/// Lines of a screen that has room.
+const ROOM: u16 = 24;
+
+/// `ctwatch top` on a terminal of its own.
+pub(crate) struct Top {
+    terminal: Terminal,
+    child: Child,
+    modes: String,
+}
+
+impl Top {
+    pub(crate) fn start(gateway: &Gateway, environment: &[(&str, &str)]) -> Self {
+        let (columns, lines) = SIZES[0];
+        let terminal = Terminal::open(columns, lines).unwrap();
+        let modes = terminal.modes().unwrap();
+        let mut command = Command::new(ctwatch());
+        command.args(["top", "--interval", "500ms", "--netns", gateway.gateway().name()]);
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
+        command.envs(environment.iter().copied());
+        let child = terminal.start(&mut command).unwrap();
+        Self { terminal, child, modes }
+    }
+
+    /// Presses keys and waits for what they lead to.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, keys: &str, what: &str) -> String {
+        self.terminal.press(keys).unwrap();
+        self.terminal.wait_for(what, |text| text.contains(what)).unwrap()
+    }
+
+    /// Ends it by `q`: it succeeds, and leaves the terminal as it was.
+    #[track_caller]
+    pub(crate) fn quit(mut self) {
+        self.terminal.press("q").unwrap();
+        let ended = wait::until(wait::PATIENCE, "the end of ctwatch top", || {
+            self.terminal.screen()?;
+            Ok(self.child.try_wait()?)
+        });
+        assert_eq!(ended.unwrap().code(), Some(0));
+        assert_eq!(self.terminal.modes().unwrap(), self.modes);
+        assert!(!self.terminal.screen().unwrap().alternate_screen());
+    }
+
+    fn capture(&mut self, colour: &str) {
+        for (columns, lines) in SIZES {
+            self.terminal.resize(columns, lines).unwrap();
+            // The last line is where it belongs once all of it is drawn anew.
+            let is_last = |text: &str| {
+                text.lines().nth(usize::from(lines) - 1).is_some_and(|line| line.contains("q quit"))
+            };
+            self.terminal.wait_for("the new size", is_last).unwrap();
+            for (name, keys, shown) in TABS {
+                self.terminal.press(keys).unwrap();
+                let is_there = |text: &str| lines < ROOM || text.contains(shown);
+                let text = self.terminal.wait_for(shown, is_there).unwrap();
+                let width = usize::from(columns);
+                assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+                let colours = colours(&mut self.terminal, columns, lines);
+                assert_eq!(colours.is_empty(), colour == "NO_COLOR", "{colours:?} in {text}");
+                print(&format!("{columns}x{lines} {colour} {name}"), &text);
+            }
+        }
+    }
+}
 
 #[test]
-fn top_shows_a_flood_at_every_size_with_colours_and_without() {
+fn top_shows_a_flood_at_every_size_and_blocks_it_by_a_second_key() {
     let Some(gateway) = gateway() else { return };
     let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
     let _limit = GlobalSetting::limit(LIMIT).unwrap();
+    let state = tempfile::tempdir().unwrap();
     for client in 2..22 {
         FlowPlan::udp(ip(&format!("10.0.1.{client}")), 5 + client).send(gateway.client()).unwrap();
     }
-    let flood = Flood::start(
-        gateway.client(),
-        FlowPlan::udp(ip("10.0.1.66"), 1_000_000).at_rate(FLOOD_PER_S),
-    )
-    .unwrap();
-    for (columns, lines) in [(80, 24), (120, 40), (40, 12)] {
-        for no_colour in ["", "1"] {
-            look(&gateway, columns, lines, no_colour);
-        }
-    }
-    flood.stop().unwrap();
-}
-
-fn look(gateway: &Gateway, columns: u16, lines: u16, no_colour: &str) {
-    let mut terminal = Terminal::open(columns, lines).unwrap();
-    let modes = terminal.modes().unwrap();
-    let mut command = Command::new(ctwatch());
-    command.args(["top", "--interval", "500ms", "--netns", gateway.gateway().name()]);
-    command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env("NO_COLOR", no_colour);
-    let mut child = terminal.start(&mut command).unwrap();
+    let flood =
+        Flood::start(gateway.client(), FlowPlan::udp(ip(ABUSER), 1_000_000).at_rate(FLOOD_PER_S))
+            .unwrap();
     let full = |text: &str| text.contains("100 %") && !text.contains("refused 0/s");
-    terminal.wait_for("a full table", full).unwrap();
-    for (name, keys, shown) in TABS {
-        terminal.press(keys).unwrap();
-        let is_there = |text: &str| lines < 24 || text.contains(shown);
-        let text = terminal.wait_for(shown, is_there).unwrap();
-        assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)), "{text}");
-        let colours = colours(&mut terminal, columns, lines);
-        assert_eq!(colours.is_empty(), !no_colour.is_empty(), "{colours:?} in {text}");
-        print(
-            &format!("{columns}x{lines} NO_COLOR={no_colour} {name}: colours {colours:?}"),
-            &text,
-        );
-    }
-    terminal.press("q").unwrap();
-    end(&mut terminal, &mut child);
-    assert_eq!(terminal.modes().unwrap(), modes);
-}
+    let mut plain = Top::start(&gateway, &[("NO_COLOR", "1")]);
+    plain.terminal.wait_for("a full table", full).unwrap();
+    plain.capture("NO_COLOR");
+    plain.quit();
 
-fn end(terminal: &mut Terminal, child: &mut Child) {
-    let ended = wait::until(wait::PATIENCE, "the end of ctwatch top", || {
-        terminal.screen()?;
-        Ok(child.try_wait()?)
-    });
-    assert_eq!(ended.unwrap().code(), Some(0));
+    let directory = state.path().join("state").display().to_string();
+    let mut top = Top::start(&gateway, &[("CTWATCH_STATE_DIR", &directory)]);
+    top.terminal.wait_for("a full table", full).unwrap();
+    top.capture("colour");
+    top.terminal.resize(80, 24).unwrap();
+    top.shows("1", "HELD");
+    top.shows("b", &format!("ctwatch block {ABUSER}"));
+    assert!(counters::listed(gateway.gateway(), ip(ABUSER)).unwrap() > LIMIT / 2, "not yet");
+    print("80x24 colour the question", &top.terminal.text().unwrap());
+    top.shows("y", "done");
+    print("80x24 colour the answer", &top.terminal.text().unwrap());
+    assert_eq!(counters::listed(gateway.gateway(), ip(ABUSER)).unwrap(), 0);
+    top.shows("\x1b", "HELD");
+    top.shows("5", "on the screen");
+    print("80x24 colour blocks", &top.terminal.text().unwrap());
+    top.shows("u", &format!("ctwatch unblock {ABUSER}"));
+    top.shows("y", "done");
+    top.quit();
+    wait::until(wait::PATIENCE, "entries of the one that is let in again", || {
+        Ok((counters::listed(gateway.gateway(), ip(ABUSER))? > 0).then_some(()))
+    })
+    .unwrap();
+    flood.stop().unwrap();
 }
 
 /// The colours other than the terminal's own.

@@ -3,6 +3,7 @@
 mod baseline;
 mod blocklist;
 mod flat;
+pub(crate) mod keys;
 mod measurement;
 mod table;
 

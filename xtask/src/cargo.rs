@@ -31,6 +31,15 @@ pub(crate) fn static_cargo(workspace: &Workspace, arguments: &[&str]) -> Command
 
 /// Runs a building command and returns the program or test binary of the given name.
 pub(crate) fn executable(command: &mut Command, name: &str) -> Result<PathBuf> {
+    let [path] = executables(command, [name])?;
+    Ok(path)
+}
+
+/// Runs a building command and returns the programs or test binaries of the given names.
+pub(crate) fn executables<const N: usize>(
+    command: &mut Command,
+    names: [&str; N],
+) -> Result<[PathBuf; N]> {
     command
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
@@ -42,8 +51,13 @@ pub(crate) fn executable(command: &mut Command, name: &str) -> Result<PathBuf> {
         bail!("`{}` failed: {}", process::describe(command), output.status);
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let found = messages.lines().find_map(|line| executable_of_message(line, name));
-    found.with_context(|| format!("`{}` built no program {name}", process::describe(command)))
+    let mut paths = names.map(|_| PathBuf::new());
+    for (path, name) in paths.iter_mut().zip(names) {
+        let found = messages.lines().find_map(|line| executable_of_message(line, name));
+        *path = found
+            .with_context(|| format!("`{}` built no program {name}", process::describe(command)))?;
+    }
+    Ok(paths)
 }
 
 /// The path in cargo's message about a program of the given name (Cargo's book, "External tools").

@@ -1,9 +1,9 @@
 //! `cargo xtask lab`: the gateway on real kernels in virtual machines, to look at or to test.
 
+mod boot;
 mod reboot;
 
 use std::fs::{self, File};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::boot::Boot;
+use self::boot::{Part, What, machines_at_once};
 use crate::budget;
 use crate::cargo;
 use crate::dist;
@@ -44,7 +46,7 @@ impl Scale {
     /// A machine that takes longer than this hangs: all scenarios on one emulated processor take minutes.
     fn deadline(self) -> Duration {
         match self {
-            Self::Usual => Duration::from_secs(30 * 60),
+            Self::Usual => Duration::from_secs(40 * 60),
             Self::Long => Duration::from_secs(4 * 60 * 60),
         }
     }
@@ -141,59 +143,6 @@ pub(crate) fn fetch_all(
     Ok((kernels, outcome))
 }
 
-/// What is done with a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// One machine, with so many processors, runs scenarios one after another.
-    Scenarios(Processors),
-    /// The scenarios of a reboot, each in a machine of its own.
-    Reboots,
-}
-
-/// A kernel, and what is run on it.
-#[derive(Debug)]
-pub(crate) struct Boot<'a> {
-    kernel: &'a Kernel,
-    what: What,
-    filters: Vec<String>,
-    scale: Scale,
-}
-
-impl<'a> Boot<'a> {
-    /// The machines for scenarios on one kernel: those that need two processors have one of their own, and those of a
-    /// reboot have several.
-    pub(crate) fn of(kernel: &'a Kernel, filters: &[String], scale: Scale) -> Vec<Self> {
-        let (two, one): (Vec<String>, Vec<String>) =
-            filters.iter().cloned().partition(|filter| filter.contains(TWO_PROCESSORS));
-        let (reboots, one): (Vec<String>, Vec<String>) =
-            one.into_iter().partition(|filter| filter.contains(reboot::REBOOT));
-        let mut boots = Vec::new();
-        let boot = |what, filters| Self { kernel, what, filters, scale };
-        if filters.is_empty() || !one.is_empty() {
-            let others = ["--skip", TWO_PROCESSORS, "--skip", reboot::REBOOT].map(str::to_owned);
-            let scenarios = What::Scenarios(Processors::One);
-            boots.push(boot(scenarios, [one, others.to_vec()].concat()));
-        }
-        if filters.is_empty() || !two.is_empty() {
-            let two = if two.is_empty() { vec![TWO_PROCESSORS.to_owned()] } else { two };
-            boots.push(boot(What::Scenarios(Processors::Two), two));
-        }
-        if filters.is_empty() || !reboots.is_empty() {
-            boots.push(boot(What::Reboots, Vec::new()));
-        }
-        boots
-    }
-
-    /// What its files are called by.
-    fn name(&self) -> String {
-        match self.what {
-            What::Scenarios(Processors::One) => self.kernel.series.clone(),
-            What::Scenarios(Processors::Two) => format!("{}-{TWO_PROCESSORS}", self.kernel.series),
-            What::Reboots => format!("{}-reboot", self.kernel.series),
-        }
-    }
-}
-
 impl<'a> Lab<'a> {
     /// Everything for testing.
     pub(crate) fn for_tests(workspace: &'a Workspace) -> Result<Self> {
@@ -221,28 +170,13 @@ impl<'a> Lab<'a> {
         let lock = workspace.lock("vm")?;
         let qemu = Qemu::prepare(workspace)?;
         let programs = programs::fetch(workspace)?;
-        let ctwatch = dist::build(workspace)?;
-        process::say("building the lab");
-        let mut lab = cargo::static_cargo(
-            workspace,
-            &["build", "--quiet", "--locked", "--package", "ctwatch-lab"],
-        );
-        let lab = cargo::executable(&mut lab, "ctwatch-lab")?;
-        let kernel_tests = match purpose {
-            Purpose::Show | Purpose::Bench => None,
+        let (ctwatch, lab, kernel_tests) = match purpose {
+            Purpose::Show | Purpose::Bench => {
+                (dist::build(workspace)?, build_lab(workspace)?, None)
+            }
             Purpose::Test => {
-                process::say("building the kernel tests");
-                let arguments = [
-                    "test",
-                    "--quiet",
-                    "--locked",
-                    "--no-run",
-                    "--package",
-                    "ctwatch",
-                    "--test",
-                    "kernel",
-                ];
-                Some(cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "kernel")?)
+                let [ctwatch, lab, kernel_tests] = build_for_tests(workspace)?;
+                (ctwatch, lab, Some(kernel_tests))
             }
         };
         Ok(Self {
@@ -254,19 +188,17 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Runs scenarios in machines side by side, as many as this one has processors, as an emulated processor keeps one
-    /// of them busy. They begin in the order given.
+    /// Runs scenarios in machines side by side, as many as this one has processors. They begin in the order given.
     ///
     /// # Errors
     /// If a machine could not be started or its console not be kept; the others have run nevertheless.
     pub(crate) fn run(&self, boots: &[Boot<'_>]) -> Result<Outcome> {
-        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
             while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
                 found.push(match boot.what {
-                    What::Scenarios(processors) => self.boot(boot, processors),
+                    What::Scenarios(processors, part) => self.boot(boot, processors, part),
                     What::Reboots => self.reboot(boot.kernel),
                 });
             }
@@ -274,7 +206,7 @@ impl<'a> Lab<'a> {
         };
         let found: Vec<Result<Outcome>> = thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..workers.min(boots.len())).map(|_| scope.spawn(work)).collect();
+                (0..machines_at_once().min(boots.len())).map(|_| scope.spawn(work)).collect();
             let ended = threads.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
@@ -284,7 +216,7 @@ impl<'a> Lab<'a> {
         for found in found {
             outcome.add(found?);
         }
-        let scenarios = boots.iter().filter(|boot| matches!(boot.what, What::Scenarios(_)));
+        let scenarios = boots.iter().filter(|boot| matches!(boot.what, What::Scenarios(..)));
         for boot in scenarios {
             budget::update(self.workspace, &boot.kernel.series, &console_of(&self.log(boot))?)?;
         }
@@ -292,15 +224,20 @@ impl<'a> Lab<'a> {
     }
 
     /// Runs scenarios on one machine; one without a verdict is one failure, with its reason.
-    fn boot(&self, boot: &Boot<'_>, processors: Processors) -> Result<Outcome> {
+    fn boot(&self, boot: &Boot<'_>, processors: Processors, part: Part) -> Result<Outcome> {
         let initramfs = self.initramfs(boot.kernel, &boot.name(), Purpose::Test)?;
         let mut arguments = self.kernel_arguments("test", &boot.filters, &[]);
+        if part != Part::WHOLE {
+            arguments = format!("{arguments} ctwatch.part={}/{}", part.number, part.of);
+        }
         if boot.scale == Scale::Long {
             arguments = format!("{arguments} {LONG}");
         }
         let log = self.log(boot);
         let release = &boot.kernel.release;
-        process::say(format!("kernel {release}: scenarios {}", boot.filters.join(" ")));
+        let Part { number, of } = part;
+        let filters = boot.filters.join(" ");
+        process::say(format!("kernel {release}: scenarios {filters}, part {number} of {of}"));
         let start = Instant::now();
         let machine = Machine {
             kernel: &boot.kernel.image,
@@ -310,7 +247,8 @@ impl<'a> Lab<'a> {
             processors,
             further_ports: &[],
         };
-        let show = |line: &str| show_test(&boot.kernel.series, start.elapsed(), line);
+        let name = boot.name();
+        let show = |line: &str| show_test(&name, start.elapsed(), line);
         let found = self.qemu.test(&machine, &log, boot.scale.deadline(), show)?;
         let outcome = match found {
             Ok(outcome) => outcome,
@@ -387,15 +325,40 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// The lab's own program.
+pub(crate) fn build_lab(workspace: &Workspace) -> Result<PathBuf> {
+    process::say("building the lab");
+    let arguments = ["build", "--quiet", "--locked", "--package", "ctwatch-lab"];
+    cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "ctwatch-lab")
+}
+
+/// ctwatch, the lab's program and the tests of the kernel, at once: one by one cargo would choose other features for what they
+/// have in common, and build it again for each.
+fn build_for_tests(workspace: &Workspace) -> Result<[PathBuf; 3]> {
+    process::say("building the static ctwatch, the lab and the kernel tests");
+    let arguments = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--package=ctwatch",
+        "--package=ctwatch-lab",
+        "--bin=ctwatch",
+        "--bin=ctwatch-lab",
+        "--test=kernel",
+    ];
+    let names = ["ctwatch", "ctwatch-lab", "kernel"];
+    cargo::executables(&mut cargo::static_cargo(workspace, &arguments), names)
+}
+
 /// The kernel that is named, or else the first of the usual ones.
 pub(crate) fn fetch_first(workspace: &Workspace, series: Option<&str>) -> Result<Kernel> {
     let first = kernel::usual_series().first().copied();
     kernel::fetch(workspace, series.or(first).unwrap_or(kernel::NEWEST))
 }
 
-fn show_test(series: &str, since_boot: Duration, line: &str) {
+fn show_test(machine: &str, since_boot: Duration, line: &str) {
     if ["test ", "ctwatch-lab: ", "running "].iter().any(|start| line.starts_with(start)) {
-        process::print(format!("  {series} {:4} s: {line}", since_boot.as_secs()));
+        process::print(format!("  {machine} {:4} s: {line}", since_boot.as_secs()));
     }
 }
 

@@ -85,6 +85,9 @@ enum Task {
         /// Keeping 50 000 sources out beside a rule for each, instead
         #[arg(long, group = "extent")]
         blocklist: bool,
+        /// How long `ctwatch top` takes to answer a key under a flood on this machine, in time, instead
+        #[arg(long, group = "extent", conflicts_with_all = ["kernel", "object"])]
+        keys: bool,
         /// The kernel to measure on, for instance 6.12
         #[arg(long)]
         kernel: Option<String>,
@@ -159,7 +162,8 @@ fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
             Ok(report(&test::run(workspace, extent)?))
         }
         Task::Deny => deny::check(workspace).map(|()| ExitCode::SUCCESS),
-        Task::Bench { quick, hooks, flat, baseline, blocklist, kernel, object } => {
+        Task::Bench { keys: true, .. } => bench::keys::run(workspace).map(|()| ExitCode::SUCCESS),
+        Task::Bench { quick, hooks, flat, baseline, blocklist, keys: false, kernel, object } => {
             let chosen = [
                 (quick, bench::Extent::Quick),
                 (hooks, bench::Extent::Hooks),

@@ -94,8 +94,9 @@ fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
         outcome.skip(format!("degraded mode: {error:#}"));
         return Ok(outcome);
     }
+    // Of the whole workspace, as the unit tests: then cargo builds nothing anew.
     let arguments =
-        ["test", "--quiet", "--locked", "--no-run", "--package", "ctwatch", "--test", "degraded"];
+        ["test", "--quiet", "--locked", "--no-run", "--workspace", "--test", "degraded"];
     let program = cargo::executable(&mut cargo::cargo(workspace, &arguments), "degraded")?;
     let mut command = match process::as_root(program, &["CTWATCH_SKIP_LOG", "PATH", UNPACKED]) {
         Ok(command) => command,

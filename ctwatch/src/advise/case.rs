@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use super::{
     facts::Facts,
+    machine_state::MachineState,
     settings::Settings,
     sizing::chains::{self, Insertions},
 };
-use crate::model::snapshot::{KernelStatistics, Snapshot, SourceNumbers};
+use crate::model::{
+    recent::Lately,
+    snapshot::{KernelStatistics, Snapshot, SourceNumbers},
+};
 
 /// All that is known. The counters of a snapshot begin at 0 when the look begins, so those of the last one are those of
 /// the whole look.
@@ -28,6 +32,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// Of what was seen, and what the machine was in the end.
+    pub fn of(seen: Lately, state: MachineState) -> Self {
+        let Lately { first, last, entries_max, seconds } = seen;
+        let MachineState { settings, mut facts, .. } = state;
+        // Entries that are translated show it whatever rules can be read.
+        if last.census.as_ref().is_some_and(|now| !now.census.snat_pools.is_empty()) {
+            facts.translates_sources = Some(true);
+        }
+        Self { seconds, first, last, entries_max, settings, facts }
+    }
+
     /// Entries held now.
     pub fn entries(&self) -> u64 {
         self.last.table.entries

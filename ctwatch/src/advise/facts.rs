@@ -1,10 +1,15 @@
-//! What is known of the machine besides the table: plain values, read elsewhere.
+//! What is known of the machine besides the table: plain values, read elsewhere, or recorded.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{addresses::Addresses, persistence::Persistence};
 use crate::model::snapshot::KernelStatistics;
 
 /// Everything known of the machine. What could not be read is `None` or empty.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// Its memory, and what an entry takes of it.
     pub memory: Memory,
@@ -46,16 +51,17 @@ pub struct Facts {
 }
 
 /// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
     /// What is not known because of it.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// Why, and what to do about it.
     pub why: String,
 }
 
 /// Memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// All of the machine's (`MemTotal`).
     pub total_bytes: Option<u64>,
@@ -66,7 +72,7 @@ pub struct Memory {
     /// Of the extensions of one new entry, as the settings, the listeners and the rules imply.
     pub extension_bytes: Option<u64>,
     /// What makes new entries have extensions; empty if nothing does.
-    pub extension_reasons: Vec<&'static str>,
+    pub extension_reasons: Vec<Cow<'static, str>>,
     /// Entries in use over all namespaces, by their slab, which counts those that a CPU keeps ready as well.
     pub entry_objects: Option<u64>,
     /// Pieces of the size of extensions in use, whoever uses them: no more entries than these can have any.
@@ -74,7 +80,7 @@ pub struct Memory {
 }
 
 /// A network namespace that tracks connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceFacts {
     /// Its inode number.
     pub netns: u32,
@@ -85,7 +91,7 @@ pub struct NamespaceFacts {
 }
 
 /// Somebody else who sets some of the settings, so that a change will not last, or belongs there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
     /// Who: a program or a file.
     pub who: String,
@@ -96,7 +102,7 @@ pub struct Writer {
 }
 
 /// Somebody who needs connections to be tracked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who: a rule set, a program, a module.
     pub who: String,
@@ -107,7 +113,7 @@ pub struct User {
 }
 
 /// What somebody needs tracked connections for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Need {
     /// To translate addresses: it cannot be done without.
     Translation,
@@ -118,7 +124,8 @@ pub enum Need {
 }
 
 /// How conntrack is in the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Modules {
     /// Whether it is there at all.
     pub is_loaded: bool,
@@ -130,7 +137,7 @@ pub struct Modules {
 }
 
 /// A module in the way of removing conntrack, or conntrack itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleUse {
     /// Its name.
     pub name: String,
@@ -141,18 +148,20 @@ pub struct ModuleUse {
 }
 
 /// Where this program runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Surroundings {
     /// Whether the namespace that is looked at is the machine's first one, which alone can change limit and buckets.
     pub is_initial_namespace: Option<bool>,
     /// What runs the container that this program is in; `None` if there is no sign of one.
     pub container: Option<String>,
     /// Which of `/proc/sys` and `/sys` are mounted so that nothing can be written.
-    pub read_only: Vec<&'static str>,
+    pub read_only: Vec<Cow<'static, str>>,
 }
 
 /// What the kernel's log tells, counted with the lines that its rate limit suppressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogSigns {
     /// "table full, dropping packet", in any wording.
     pub table_full: u64,

@@ -12,6 +12,7 @@ pub mod cause;
 pub mod examination;
 pub mod facts;
 pub mod holders;
+pub mod machine_state;
 pub mod persistence;
 pub mod pressure;
 pub mod rules;

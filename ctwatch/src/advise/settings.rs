@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// What the names of all settings begin with.
 pub const PREFIX: &str = "net.netfilter.nf_conntrack_";
 /// Entries that each namespace may hold.
@@ -16,7 +18,8 @@ pub const EXPECTATIONS: &str = "net.netfilter.nf_conntrack_expect_max";
 pub const TCP_LOOSE: &str = "net.netfilter.nf_conntrack_tcp_loose";
 
 /// All settings (`/proc/sys/net/netfilter/nf_conntrack_*`) that hold a number.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// By dotted name.
     pub values: BTreeMap<String, i64>,

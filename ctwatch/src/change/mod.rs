@@ -15,6 +15,7 @@ pub mod knob;
 pub mod ledger;
 pub mod machine;
 pub mod order;
+pub mod own_command;
 pub mod persist;
 mod place;
 pub mod plan;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{LookArguments, duration};
+use super::{LookArguments, RecordingArguments, duration};
 use crate::advise::{bounds::Bounds, what_if::Question};
 
 /// Arguments of `advise`.
@@ -17,11 +17,14 @@ pub struct AdviseArguments {
     #[arg(long)]
     pub check: bool,
     /// Only say what would end now if a timeout were this many seconds; may be given several times
-    #[arg(long, value_name = "TIMEOUT=SECONDS", conflicts_with = "check")]
+    #[arg(long, value_name = "TIMEOUT=SECONDS", conflicts_with_all = ["check", "from", "record"])]
     pub what_if: Vec<Question>,
-    /// How long to look first
+    /// How long to look first; with --from, how much of the end of the recording to take
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
+    /// From or to a recording
+    #[command(flatten)]
+    pub recording: RecordingArguments,
     /// How far advice may go
     #[command(flatten)]
     pub bounds: BoundsArguments,

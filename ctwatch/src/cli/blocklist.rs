@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::PossibleValuesParser};
 
-use super::{LookArguments, ProtectedArguments, duration};
+use super::{LookArguments, ProtectedArguments, duration, recorded::LOOK_ONLY};
 use crate::blocklist::{
     formats::{self, FORMATS, Format},
     policy::Policy,
@@ -13,17 +13,6 @@ use crate::blocklist::{
 
 /// A block ends by itself within this time.
 const EXPIRY_MAX: Duration = Duration::from_secs(30 * 86_400);
-
-/// What says how to look, and so makes no sense with a recording.
-const LOOK_ONLY: [&str; 7] = [
-    "files",
-    "attach",
-    "no_wait",
-    "max_sources",
-    "ring_bytes",
-    "netlink_buffer_bytes",
-    "bpf_object",
-];
 
 /// Arguments of `blocklist`.
 #[derive(Debug, Args)]
@@ -39,7 +28,7 @@ pub struct BlocklistArguments {
     pub output: Option<PathBuf>,
     /// Take what 'ctwatch record' has recorded to this file, instead of looking; --netns names a namespace by the name or
     /// number it was recorded with. Whom never to block is asked of this machine, now
-    #[arg(long, value_name = "FILE", conflicts_with_all = LOOK_ONLY)]
+    #[arg(long, value_name = "FILE", conflicts_with = "files", conflicts_with_all = LOOK_ONLY)]
     pub from: Option<PathBuf>,
     /// How long to look; with --from, how much of the end of the recording to take
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]

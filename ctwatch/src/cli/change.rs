@@ -27,6 +27,9 @@ pub struct ApplyArguments {
     /// How long to look, before the plan and after it was carried out
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
+    /// Not a way to change anything
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub from: Option<PathBuf>,
     /// Do not look what it has done
     #[arg(long)]
     pub no_look_after: bool,

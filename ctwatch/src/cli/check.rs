@@ -1,10 +1,10 @@
 //! Arguments of `check`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{LookArguments, duration};
+use super::{LookArguments, duration, recorded::LOOK_ONLY};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -18,6 +18,10 @@ pub struct CheckArguments {
     /// Also warn if the table would be full within this time, as it grows now
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub time_to_full: Option<Duration>,
+    /// Check the end of what 'ctwatch record' has recorded to this file instead; the counters behind the bar are then those
+    /// within --for. --netns names a namespace by the name or number it was recorded with
+    #[arg(long, value_name = "FILE", conflicts_with_all = LOOK_ONLY)]
+    pub from: Option<PathBuf>,
     /// Time between the two readings, from 100ms to 1m
     #[arg(long = "for", value_name = "TIME", default_value = "1s", value_parser = between)]
     pub duration: Duration,

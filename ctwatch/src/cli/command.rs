@@ -73,6 +73,9 @@ Examples:
   ctwatch advise                             look for ten seconds, then advise
   ctwatch advise --json --netns gateway      one JSON object, of a network namespace
   ctwatch advise --check                     for monitoring: status 3 if there is advice
+  ctwatch advise --record look.ctw           keep the look too, to send it to somebody
+  ctwatch advise --from look.ctw             the same advice again, on any machine
+  ctwatch advise --from outage.ctw --for 1m  on the last minute of a recording (see 'ctwatch record')
   ctwatch advise --what-if tcp_timeout_close_wait=60
                                              what would end now under that timeout")]
     Advise(AdviseArguments),
@@ -96,6 +99,7 @@ Examples:
   ctwatch doctor                             look for two seconds, then tell what was found
   ctwatch doctor --json --netns gateway      one JSON object, of a network namespace
   ctwatch doctor --for 30s                   look for longer
+  ctwatch doctor --from outage.ctw           the end of a recording, and the machine as it was then
 
 It reports and does not judge by its status: it ends with 0 whatever it found. Where it may not look, or nothing is
 tracked, it tells what can be known without that; status 77 means that nothing at all could be read. For monitoring use
@@ -107,6 +111,7 @@ Examples:
   ctwatch check                              warning at 75 %, critical at 90 % of the limit or at any refusal
   ctwatch check -w 60 -c 80 --time-to-full 10m
   ctwatch check --netns gateway              of a network namespace
+  ctwatch check --from outage.ctw --for 1m   what it would have said of the last minute of a recording
 
 The line and the status are those of a monitoring plugin (Nagios, Icinga and others): 0 OK, 1 WARNING, 2 CRITICAL,
 3 UNKNOWN, which wrong arguments are too. Two readings of the kernel's own counters are all it takes, and no

@@ -13,7 +13,8 @@ Examples:
   ctwatch top --netns all                    the tables of all network namespaces
   NO_COLOR=1 ctwatch top                     without colours
 
-It changes nothing. It needs a terminal; for scripts and logs there is 'ctwatch watch'.";
+It changes nothing by itself: keys that block, let in again, apply or undo show the command first, and y runs it. It needs a
+terminal; for scripts and logs there is 'ctwatch watch'.";
 
 /// Arguments of `top`.
 #[derive(Debug, Args)]

@@ -18,7 +18,11 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
     if !arguments.what_if.is_empty() {
         return what_if::run(arguments).await;
     }
-    let Some(case) = diagnosis::case(&arguments.look, arguments.duration).await? else {
+    let AdviseArguments { duration, recording, .. } = arguments;
+    let patience = diagnosis::patience(&arguments.look);
+    let Some(case) =
+        diagnosis::recorded_or_live_case(&arguments.look, *duration, recording, patience).await?
+    else {
         return Ok(());
     };
     let diagnosis = diagnose(&case, &Bounds::from(&arguments.bounds));
@@ -27,10 +31,14 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
     } else {
         output::advice::text(&case, &diagnosis)
     };
-    if let Some(place) = elsewhere(&arguments.look.netns).filter(|_| !diagnosis.advice.is_empty()) {
-        look::say(&format!(
-            "the commands are for a shell of root in that network namespace: nsenter --net={place}"
-        ));
+    if !diagnosis.advice.is_empty() {
+        if recording.from.is_some() {
+            look::say("the commands are for the machine that was recorded, as it was then");
+        } else if let Some(place) = elsewhere(&arguments.look.netns) {
+            look::say(&format!(
+                "the commands are for a shell of root in that network namespace: nsenter --net={place}"
+            ));
+        }
     }
     look::print(printed).await?;
     if arguments.check && !diagnosis.advice.is_empty() {

@@ -10,6 +10,7 @@ use super::{
     look::{self, Interrupts, Look, ModeReport, Pace, Patience},
     origin::Origin,
     record,
+    recorder::{beginning, not_recorded},
     watch::REMEMBERED_SOURCES,
 };
 use crate::{
@@ -78,7 +79,7 @@ async fn serve(arguments: &AgentArguments) -> Result<(), CommandError> {
 /// Refuses to record over what is no recording. Whatever else speaks against it may be over later, see [`Recorder`].
 fn may_be_recorded_to(path: &Path, arguments: &AgentArguments) -> Result<(), CommandError> {
     match writer::check(path, Existing::Precede, arguments.bounds.into()) {
-        Err(error @ WriteError::NotARecording { .. }) => Err(record::not_recorded(error)),
+        Err(error @ WriteError::NotARecording { .. }) => Err(not_recorded(error)),
         _ => Ok(()),
     }
 }
@@ -129,7 +130,7 @@ fn recorder(path: &Path, arguments: &AgentArguments) -> Result<Recorder, Command
         is_of_all_namespaces: arguments.look.netns == NamespaceChoice::All,
         interval_s: arguments.interval.as_secs_f64(),
         listed_sources: arguments.top.into(),
-        ..record::beginning()
+        ..beginning()
     };
     let target = Target { path: path.to_owned(), bounds: arguments.bounds.into(), beginning };
     Ok(Recorder::start(target).map_err(anyhow::Error::new)?)

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::{look, record};
+use super::{look, recorder};
 use crate::{
     model::{own, snapshot::Snapshot},
     recording::{
@@ -147,7 +147,7 @@ impl Recording {
 
     fn try_to_begin(&mut self, now: Instant) {
         let Target { path, bounds, beginning } = &self.target;
-        let begun_wall_ns = record::beginning().begun_wall_ns;
+        let begun_wall_ns = recorder::beginning().begun_wall_ns;
         let beginning = Beginning { begun_wall_ns, ..beginning.clone() };
         match Writer::create(path, Existing::Precede, *bounds, beginning) {
             Ok(writer) => {

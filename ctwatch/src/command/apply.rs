@@ -34,6 +34,13 @@ use crate::{
 ///
 /// If it cannot look; with `--yes`, if the plan cannot be carried out: then nothing is changed, or all is undone.
 pub async fn run(arguments: &ApplyArguments) -> Result<(), CommandError> {
+    if arguments.from.is_some() {
+        return Err(CommandError::Usage(
+            "a recording tells what was, and what is changed is what is now: 'ctwatch advise --from FILE' says what would have helped, \
+             'ctwatch apply' looks at this machine"
+                .to_owned(),
+        ));
+    }
     let NamespaceChoice::One(target) = &arguments.look.netns else {
         return Err(CommandError::Usage(
             "changes are made in one namespace: name it with --netns".to_owned(),

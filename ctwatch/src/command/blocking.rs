@@ -4,7 +4,7 @@ use std::{iter, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::look::namespace_error;
+use super::{look::namespace_error, progress};
 use crate::{
     blocklist::ruleset::element,
     change::{
@@ -12,11 +12,12 @@ use crate::{
             FirewallError,
             cap_plan::CapError,
             caps::Capped,
-            effect::{Effect, Remembered, Verdict},
+            effect::{self, Effect, Remembered, Verdict},
             listing::{Blocked, Listing},
             plan::PlanError,
         },
         record::Place,
+        state::State,
     },
     cli::ProtectedArguments,
     clock,
@@ -74,7 +75,8 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce(&NetworkNamespace) -> T + Send + 'static,
 ) -> Result<T, CommandError> {
     let namespace = Arc::clone(namespace);
-    let done = tokio::task::spawn_blocking(move || work(&namespace)).await;
+    let done = tokio::task::spawn_blocking(move || work(&namespace));
+    let done = progress::during("nft and the kernel are at work", done).await;
     done.map_err(|error| {
         CommandError::Failed(anyhow::Error::new(error).context("please report this"))
     })
@@ -133,6 +135,12 @@ impl From<ChangeError> for CommandError {
 
 fn nothing_changed(why: &str) -> CommandError {
     CommandError::Failed(anyhow::anyhow!("nothing was changed: {why}"))
+}
+
+/// What is told of everything that is there.
+pub(super) fn report_of_all(place: &Place, listing: &Listing, state: &State) -> Report {
+    let blocks = report(place, listing, listing.blocks.iter(), &effect::read(state));
+    Report { caps: listing.caps.held.clone(), ..blocks }
 }
 
 /// What is told of caps, and of what is wrong with the rules.

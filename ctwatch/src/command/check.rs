@@ -9,6 +9,7 @@ use std::{
 use super::{
     diagnosis,
     look::{Patience, namespace_error},
+    recorded_case,
 };
 use crate::{
     advise::{
@@ -21,7 +22,7 @@ use crate::{
     exit::CommandError,
     host::{
         modules,
-        namespace::{NamespaceChoice, NetworkNamespace},
+        namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
         sysctl::{ConntrackFiles, ConntrackFilesError},
     },
     output, privilege,
@@ -64,22 +65,32 @@ async fn checked(arguments: &CheckArguments) -> Result<(ServiceState, String), C
                 .to_owned(),
         ));
     }
-    let reading = read(arguments).await?;
+    let NamespaceChoice::One(target) = &arguments.look.netns else {
+        return Err(CommandError::Usage(
+            "one namespace is checked at a time: name it with --netns".to_owned(),
+        ));
+    };
+    let recorded = match &arguments.from {
+        Some(path) => Some(recorded_case::read(path, target, arguments.duration)?),
+        None => None,
+    };
+    let reading = match &recorded {
+        Some(case) => recorded_reading(case),
+        None => read(target, arguments.duration).await?,
+    };
     let judgement = judge(&reading, &thresholds);
     let who = match judgement.state {
-        ServiceState::Warning | ServiceState::Critical => culprit(arguments).await,
+        ServiceState::Warning | ServiceState::Critical => match &recorded {
+            Some(case) => clause(case),
+            None => culprit(arguments).await,
+        },
         ServiceState::Ok | ServiceState::Unknown => None,
     };
     let line = output::check::line(&judgement, who.as_deref(), &reading, &thresholds);
     Ok((judgement.state, line))
 }
 
-async fn read(arguments: &CheckArguments) -> Result<Reading, CommandError> {
-    let NamespaceChoice::One(target) = &arguments.look.netns else {
-        return Err(CommandError::Usage(
-            "one namespace is checked at a time: name it with --netns".to_owned(),
-        ));
-    };
+async fn read(target: &NamespaceTarget, duration: Duration) -> Result<Reading, CommandError> {
     let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
     let failed = |error: ConntrackFilesError| CommandError::Failed(error.into());
     if modules::is_conntrack_in_transit() {
@@ -89,7 +100,7 @@ async fn read(arguments: &CheckArguments) -> Result<Reading, CommandError> {
     let begun = tokio::time::Instant::now();
     let (entries_before, before) =
         (files.count().map_err(failed)?, files.statistics().map_err(failed)?);
-    tokio::time::sleep_until(begun + arguments.duration).await;
+    tokio::time::sleep_until(begun + duration).await;
     let (entries, kernel) = (files.count().map_err(failed)?, files.statistics().map_err(failed)?);
     Ok(Reading {
         entries_before,
@@ -99,6 +110,20 @@ async fn read(arguments: &CheckArguments) -> Result<Reading, CommandError> {
         added: kernel.since(&before),
         kernel,
     })
+}
+
+/// What two readings at the beginning and the end of what was recorded would have been.
+fn recorded_reading(case: &Case) -> Reading {
+    let first = &case.first.table;
+    let grown = first.growth_per_s.unwrap_or(0.0) * case.first.interval_s;
+    Reading {
+        entries_before: (first.entries as f64 - grown).round() as u64,
+        entries: case.entries(),
+        limit: case.last.table.limit,
+        seconds: case.seconds,
+        kernel: *case.kernel(),
+        added: *case.kernel(),
+    }
 }
 
 /// Who holds most, as a clause; `None` if that cannot be seen, or not soon.

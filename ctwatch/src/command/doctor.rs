@@ -10,6 +10,7 @@ use super::{
 use crate::{
     advise::{
         bounds::Bounds,
+        case::Case,
         diagnose,
         examination::{Look, Subject, examine},
     },
@@ -17,7 +18,7 @@ use crate::{
     clock,
     exit::CommandError,
     host::{
-        facts, module_users,
+        facts,
         modules::{self, Presence},
         namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
         settings,
@@ -39,56 +40,16 @@ pub async fn run(arguments: &DoctorArguments) -> Result<(), CommandError> {
                 .to_owned(),
         ));
     };
-    if !Path::new("/proc/self").exists() {
-        let why = "nothing can be read: /proc is not mounted ('mount -t proc proc /proc')";
-        return Err(CommandError::CannotRun(why.to_owned()));
+    if arguments.recording.from.is_none() {
+        may_read_anything()?;
+        NetworkNamespace::open(target).map_err(namespace_error)?;
     }
-    let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
-    // Traced functions hold the module, and let it go a while after they are traced no more.
-    let modules_before = module_users::read();
-    let seen = if modules::conntrack() == Presence::Absent {
-        Err(NOT_LOADED.to_owned())
-    } else {
-        let (look, duration) = (&arguments.look, arguments.duration);
-        match diagnosis::case_with_patience(look, duration, Patience::End).await {
-            Ok(Some(mut case)) => {
-                case.facts.modules = modules_before;
-                Ok(case)
-            }
-            // A signal came before anything was seen.
-            Ok(None) => return Ok(()),
-            Err(CommandError::CannotRun(why)) => Err(why),
-            Err(error) => return Err(error),
-        }
-    };
-    let name = match target {
-        NamespaceTarget::Name(name) => Some(name.clone()),
-        _ => seen.as_ref().ok().and_then(|case| case.last.netns_name.as_deref().map(str::to_owned)),
-    };
-    let read;
-    let (settings, facts, look) = match &seen {
-        Ok(case) => {
-            let diagnosis = diagnose(case, &Bounds::default());
-            (Some(&case.settings), &case.facts, Ok((case, diagnosis)))
-        }
-        Err(why) => {
-            let settings = settings::read_in(&namespace).ok();
-            let facts =
-                facts::read_in(&namespace, settings.as_ref().unwrap_or(&Default::default()));
-            read = (settings, facts);
-            (read.0.as_ref(), &read.1, Err(why.as_str()))
-        }
-    };
-    let look = look.as_ref().map(|(case, diagnosis)| Look { case, diagnosis }).map_err(|why| *why);
-    let subject = Subject { netns: namespace.inode(), settings, facts, look };
-    let report = Report {
-        wall_ns: clock::now().wall_ns,
-        netns: namespace.inode(),
-        netns_name: name,
-        looked_s: subject.case().map(|case| case.seconds),
-        why_no_look: subject.look.as_ref().err().map(|why| (*why).to_owned()),
-        cause: look.ok().map(|look| look.diagnosis.finding.cause),
-        sections: examine(&subject),
+    let report = match look_at(arguments).await {
+        Ok(Some(case)) => of_case(&case, target),
+        // A signal came before anything was seen.
+        Ok(None) => return Ok(()),
+        Err(CommandError::CannotRun(why)) => without_a_look(target, &why)?,
+        Err(error) => return Err(error),
     };
     look::print(if arguments.json {
         output::doctor::json(&report) + "\n"
@@ -96,4 +57,64 @@ pub async fn run(arguments: &DoctorArguments) -> Result<(), CommandError> {
         output::doctor::text(&report)
     })
     .await
+}
+
+fn may_read_anything() -> Result<(), CommandError> {
+    if Path::new("/proc/self").exists() {
+        return Ok(());
+    }
+    let why = "nothing can be read: /proc is not mounted ('mount -t proc proc /proc')";
+    Err(CommandError::CannotRun(why.to_owned()))
+}
+
+async fn look_at(arguments: &DoctorArguments) -> Result<Option<Case>, CommandError> {
+    let DoctorArguments { look, duration, recording, .. } = arguments;
+    if recording.from.is_none() && modules::conntrack() == Presence::Absent {
+        return Err(CommandError::CannotRun(NOT_LOADED.to_owned()));
+    }
+    diagnosis::recorded_or_live_case(look, *duration, recording, Patience::End).await
+}
+
+fn of_case(case: &Case, target: &NamespaceTarget) -> Report {
+    let diagnosis = diagnose(case, &Bounds::default());
+    let subject = Subject {
+        netns: case.last.netns,
+        settings: Some(&case.settings),
+        facts: &case.facts,
+        look: Ok(Look { case, diagnosis: &diagnosis }),
+    };
+    Report {
+        wall_ns: case.last.wall_ns,
+        netns: case.last.netns,
+        netns_name: case.last.netns_name.as_deref().map(str::to_owned).or_else(|| name(target)),
+        looked_s: Some(case.seconds),
+        why_no_look: None,
+        cause: Some(diagnosis.finding.cause),
+        sections: examine(&subject),
+    }
+}
+
+/// What can be known without a look.
+fn without_a_look(target: &NamespaceTarget, why: &str) -> Result<Report, CommandError> {
+    let namespace = NetworkNamespace::open(target).map_err(namespace_error)?;
+    let settings = settings::read_in(&namespace).ok();
+    let facts = facts::read_in(&namespace, settings.as_ref().unwrap_or(&Default::default()));
+    let netns = namespace.inode();
+    let subject = Subject { netns, settings: settings.as_ref(), facts: &facts, look: Err(why) };
+    Ok(Report {
+        wall_ns: clock::now().wall_ns,
+        netns,
+        netns_name: name(target),
+        looked_s: None,
+        why_no_look: Some(why.to_owned()),
+        cause: None,
+        sections: examine(&subject),
+    })
+}
+
+fn name(target: &NamespaceTarget) -> Option<String> {
+    match target {
+        NamespaceTarget::Name(name) => Some(name.clone()),
+        NamespaceTarget::OwnNamespace | NamespaceTarget::Path(_) => None,
+    }
 }

@@ -13,6 +13,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::progress;
 use crate::{
     cli::LookArguments,
     collect::{Choice, CollectError, CollectOptions, Interval},
@@ -29,6 +30,7 @@ use crate::{
         attach::{AttachOptions, Ceiling},
         object::Sizes,
     },
+    recording::item::Place,
     session::{Session, SessionError},
 };
 
@@ -104,6 +106,7 @@ pub async fn at(deadline: Option<Instant>) {
 ///
 /// If the output is closed or cannot be written.
 pub async fn print(text: String) -> Result<(), CommandError> {
+    progress::clear();
     let write = move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -185,7 +188,7 @@ impl Look {
         tokio::select! {
             biased;
             () = interrupts.received() => Ok(None),
-            session = look.open() => {
+            session = progress::during("attaching, and reading the table", look.open()) => {
                 look.session = Some(session?);
                 Ok(Some(look))
             }
@@ -267,6 +270,11 @@ impl Look {
     /// Whether the last snapshot was the last one of its interval.
     pub fn is_interval_complete(&self) -> bool {
         self.of_interval.is_empty()
+    }
+
+    /// The place of the last snapshot in its interval.
+    pub fn place(&self) -> Place {
+        if self.is_interval_complete() { Place::LastOfInterval } else { Place::FollowedByOthers }
     }
 
     /// Ends the look. The last interval's snapshots follow, then [`Self::next`] gives `None`.
@@ -409,6 +417,7 @@ impl ModeReport {
 
 /// A line on standard error; if that is closed there is nobody to tell.
 pub fn say(sentence: &str) {
+    progress::clear();
     let _ = writeln!(io::stderr().lock(), "ctwatch: {sentence}");
 }
 

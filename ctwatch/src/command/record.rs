@@ -1,21 +1,20 @@
 //! `ctwatch record`: keeps what is seen in a file, so that it can be seen again.
 
-use std::{sync::Arc, time::Instant};
-
 use super::{
     look::{self, Interrupts, Look, ModeReport, Pace, Patience},
+    machine_watch::MachineWatch,
+    recorder::{self, Recorder, not_recorded},
     watch::{REMEMBERED_SOURCES, WATCH_PATIENCE},
 };
 use crate::{
     cli::RecordArguments,
-    clock,
     exit::CommandError,
     host::namespace::NamespaceChoice,
     model::{limits::Limits, snapshot::Snapshot},
     output::json,
     recording::{
-        item::{Beginning, Place},
-        writer::{self, Bounds, Existing, WriteError, Writer},
+        item::Beginning,
+        writer::{self, Bounds, Existing},
     },
 };
 
@@ -42,6 +41,7 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
     let pace = Pace { interval: arguments.interval, census_patience: WATCH_PATIENCE };
     let patience = if arguments.look.no_wait { Patience::End } else { Patience::Wait };
     let mut interrupts = Interrupts::new()?;
+    let machine = MachineWatch::new(arguments.look.netns.clone());
     let begun = Look::begin(&arguments.look, pace, limits, patience, &mut interrupts).await?;
     let Some(look) = begun else { return Ok(()) };
     let beginning = Beginning {
@@ -49,22 +49,22 @@ pub async fn run(arguments: &RecordArguments) -> Result<(), CommandError> {
         interval_s: arguments.interval.as_secs_f64(),
         listed_sources: arguments.top as u64,
         only: arguments.source,
-        ..beginning()
+        ..recorder::beginning()
     };
-    let writer =
-        Writer::create(&arguments.file, existing, bounds, beginning).map_err(not_recorded)?;
+    let recorder = Recorder::create(&arguments.file, existing, bounds, beginning)?;
     look::say(&format!(
         "recording to {}, at most {} files of {} bytes; Ctrl-C ends it",
         arguments.file.display(),
         bounds.parts,
         bounds.part_bytes
     ));
-    record(look, writer, arguments, &mut interrupts).await
+    record(look, recorder, machine, arguments, &mut interrupts).await
 }
 
 async fn record(
     mut look: Look,
-    mut writer: Writer,
+    mut recorder: Recorder,
+    mut machine: MachineWatch,
     arguments: &RecordArguments,
     interrupts: &mut Interrupts,
 ) -> Result<(), CommandError> {
@@ -72,7 +72,7 @@ async fn record(
     let mut report = ModeReport::default();
     let mut is_stopping = false;
     loop {
-        let due = writer.due().map(tokio::time::Instant::from_std);
+        let due = recorder.due().map(tokio::time::Instant::from_std);
         let next = tokio::select! {
             biased;
             () = interrupts.received(), if !is_stopping => {
@@ -88,7 +88,11 @@ async fn record(
             next = look.next() => next,
             // Also where no snapshot comes, as conntrack is not there any more.
             () = look::at(due) => {
-                writer = writing(writer, Writer::flush).await?;
+                recorder.flush().await?;
+                continue;
+            }
+            states = machine.next(), if !is_stopping => {
+                recorder.add_machine_states(states).await?;
                 continue;
             }
         };
@@ -97,23 +101,18 @@ async fn record(
             Ok(None) => break,
             Err(error) => {
                 // What was seen until then is worth having; why it is over is worth more.
-                let _ = finish(writer).await;
+                let _ = recorder.finish().await;
                 return Err(error);
             }
         };
         report.tell(&snapshot);
-        let place = if look.is_interval_complete() {
-            Place::LastOfInterval
-        } else {
-            Place::FollowedByOthers
-        };
-        let kept = Arc::clone(&snapshot);
-        writer = writing(writer, move |writer| writer.add(&kept, place, Instant::now())).await?;
+        recorder.add(&snapshot, look.place()).await?;
         if arguments.json {
             print(&snapshot, interrupts, &mut look, &mut is_stopping).await?;
         }
     }
-    finish(writer).await
+    recorder.add_machine_states(machine.last().await).await?;
+    recorder.finish().await
 }
 
 /// Prints a snapshot; a reader that does not read cannot keep it from ending.
@@ -133,52 +132,5 @@ async fn print(
             look.stop();
             tokio::time::timeout(look::READER_PATIENCE, printing).await.unwrap_or(Ok(()))
         }
-    }
-}
-
-async fn finish(writer: Writer) -> Result<(), CommandError> {
-    let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
-    let recorded = finished.map_err(ended_unexpectedly)?.map_err(not_recorded)?;
-    look::say(&format!(
-        "recorded {} snapshots and {} events in {} bytes",
-        recorded.snapshots, recorded.events, recorded.bytes
-    ));
-    Ok(())
-}
-
-/// Compresses and writes on a thread of its own: a disk that is slow blocks that one only.
-async fn writing(
-    mut writer: Writer,
-    write: impl FnOnce(&mut Writer) -> Result<(), WriteError> + Send + 'static,
-) -> Result<Writer, CommandError> {
-    let work = move || write(&mut writer).map(|()| writer);
-    tokio::task::spawn_blocking(work).await.map_err(ended_unexpectedly)?.map_err(not_recorded)
-}
-
-fn ended_unexpectedly(_: tokio::task::JoinError) -> CommandError {
-    CommandError::Failed(anyhow::anyhow!("the recorder ended unexpectedly; please report this"))
-}
-
-pub(super) fn not_recorded(error: WriteError) -> CommandError {
-    match error {
-        WriteError::Exists { .. } | WriteError::NotARecording { .. } => {
-            CommandError::Usage(error.to_string())
-        }
-        WriteError::Create { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            CommandError::Usage(error.to_string())
-        }
-        error => CommandError::Failed(anyhow::anyhow!(error.to_string())),
-    }
-}
-
-/// What a recording that begins now says of itself, whatever is recorded.
-pub(super) fn beginning() -> Beginning {
-    let system = rustix::system::uname();
-    Beginning {
-        program: concat!("ctwatch ", env!("CARGO_PKG_VERSION")).to_owned(),
-        host: system.nodename().to_string_lossy().into_owned(),
-        kernel: system.release().to_string_lossy().into_owned(),
-        begun_wall_ns: clock::now().wall_ns,
-        ..Beginning::default()
     }
 }

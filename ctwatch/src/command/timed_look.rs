@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::look::{self, Interrupts, Look, ModeReport};
-use crate::{exit::CommandError, model::snapshot::Snapshot};
+use super::{
+    look::{self, Interrupts, Look, ModeReport},
+    progress::Progress,
+};
+use crate::{exit::CommandError, model::snapshot::Snapshot, recording::item::Place};
 
 /// A look, and when it ends.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(super) struct TimedLook<'a> {
     deadline: Instant,
     is_stopping: bool,
     report: ModeReport,
+    progress: Progress,
 }
 
 impl<'a> TimedLook<'a> {
@@ -22,7 +26,8 @@ impl<'a> TimedLook<'a> {
     pub(super) fn new(look: Look, duration: Duration, interrupts: &'a mut Interrupts) -> Self {
         look::say(&format!("looking for {duration:?}; Ctrl-C ends it earlier"));
         let (deadline, report) = (Instant::now() + duration, ModeReport::default());
-        Self { look, interrupts, deadline, is_stopping: false, report }
+        let progress = Progress::begin();
+        Self { look, interrupts, deadline, is_stopping: false, report, progress }
     }
 
     /// The next snapshot, those of one interval one after another; `None` after the last one.
@@ -36,6 +41,12 @@ impl<'a> TimedLook<'a> {
                 biased;
                 () = self.interrupts.received(), if !self.is_stopping => self.stop(),
                 () = tokio::time::sleep_until(self.deadline), if !self.is_stopping => self.stop(),
+                () = self.progress.due() => {
+                    let left = self.deadline.saturating_duration_since(Instant::now());
+                    self.progress.tell(|looked| {
+                        format!("looked for {} s, {} s left", looked.as_secs(), left.as_secs())
+                    });
+                }
                 next = self.look.next() => {
                     let next = next?;
                     if let Some(snapshot) = &next {
@@ -45,6 +56,11 @@ impl<'a> TimedLook<'a> {
                 }
             }
         }
+    }
+
+    /// The place of the last snapshot in its interval.
+    pub(super) fn place(&self) -> Place {
+        self.look.place()
     }
 
     /// Whether the last snapshot was the last one of its interval.

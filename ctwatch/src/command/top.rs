@@ -1,5 +1,6 @@
 //! `ctwatch top`: the screen, and what goes on behind it.
 
+mod deeds;
 mod findings;
 mod following;
 
@@ -19,6 +20,7 @@ use tokio::{
 
 use super::look::{Interrupts, Look, Pace, Patience};
 use crate::{
+    change,
     cli::TopArguments,
     clock,
     exit::CommandError,
@@ -35,6 +37,7 @@ use crate::{
         terminal::{self, FromTerminal, Terminal},
     },
 };
+use deeds::Deeds;
 use findings::Findings;
 
 /// Sources that are listed one by one: the screen sorts and filters them itself.
@@ -87,7 +90,9 @@ pub async fn run(arguments: &TopArguments) -> Result<(), CommandError> {
     let (send, inputs) = mpsc::channel(INPUTS_WAITING);
     let (paces, of_paces) = mpsc::channel(INPUTS_WAITING);
     let session = tokio::spawn(following::follow(look, of_paces, send.clone()));
-    let findings = Findings::new(arguments.look.netns.clone(), send);
+    let changes = change::state::State::at(None);
+    let deeds = Deeds::new(arguments, send.clone());
+    let findings = Findings::new(arguments.look.netns.clone(), changes, send);
     let mut top = Top {
         state,
         looks,
@@ -95,14 +100,16 @@ pub async fn run(arguments: &TopArguments) -> Result<(), CommandError> {
         inputs,
         paces,
         findings,
+        deeds,
         cpu_ns: clock::process_cpu_ns(),
         entry_bytes: memory::entry_bytes(),
     };
     let mut session = session;
     let ended = top.show(&mut session, &mut signals).await;
     // The terminal comes back first, then the hooks go: that may take a while.
-    let Top { terminal, paces, inputs, findings, .. } = top;
+    let Top { terminal, paces, inputs, findings, deeds, .. } = top;
     drop((terminal, paces, inputs, findings));
+    deeds.end().await;
     if !session.is_finished() {
         // What it ends with, once it was told to, is of no interest any more.
         let _ = session.await;
@@ -137,6 +144,7 @@ struct Top {
     inputs: mpsc::Receiver<Input>,
     paces: mpsc::Sender<Duration>,
     findings: Findings,
+    deeds: Deeds,
     cpu_ns: u64,
     entry_bytes: Option<u64>,
 }
@@ -211,6 +219,8 @@ impl Top {
                 Effect::Pace(pace) => drop(self.paces.try_send(pace)),
                 Effect::Diagnose(netns) => self.findings.diagnose(netns),
                 Effect::Walk(request) => self.findings.walk(request),
+                Effect::ListBlocks(netns) => self.findings.list_blocks(netns),
+                Effect::Do(deed, netns) => self.deeds.run(deed, netns),
             }
         }
         Ok(Next::GoOn)

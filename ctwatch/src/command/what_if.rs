@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::look;
+use super::{look, progress};
 use crate::{
     advise::{
         bounds::Bounds,
@@ -72,7 +72,8 @@ pub async fn run(arguments: &AdviseArguments) -> Result<(), CommandError> {
              idle, and nothing shows which ones they are"
         ));
     }
-    let walked = tokio::task::spawn_blocking(walk).await;
+    let walked = tokio::task::spawn_blocking(walk);
+    let walked = progress::during("walking the table", walked).await;
     let (answers, walk) = walked.map_err(|error| failed(error.into()))?.map_err(failed)?;
     let printed = if arguments.json {
         output::what_if::json(walk.at, netns, walk.census.entries, &answers) + "\n"

@@ -30,7 +30,8 @@ pub fn add_to(
     let sockets = namespace.run(|| fs::read_to_string("/proc/thread-self/net/netlink"));
     let has_listeners = sockets.ok().and_then(Result::ok).map(|sockets| has_listeners(&sockets));
     memory.extension_bytes = None;
-    memory.extension_reasons = reasons(settings, has_listeners == Some(true), translates_sources);
+    let reasons = reasons(settings, has_listeners == Some(true), translates_sources);
+    memory.extension_reasons = reasons.into_iter().map(Into::into).collect();
     if !memory.extension_reasons.is_empty() {
         memory.extension_bytes = Some(BLOCK_BYTES);
     } else if has_listeners.is_some() && translates_sources.is_some() {

@@ -36,7 +36,7 @@ pub fn read_in(namespace: &NetworkNamespace, settings: &Settings) -> Facts {
     extension_memory::add_to(&mut memory, namespace, settings, firewall.translates_sources);
     let log = kernel_log::read().unwrap_or_else(|error| {
         unread.push(Unread {
-            what: "what the kernel's log tells of a full table",
+            what: "what the kernel's log tells of a full table".into(),
             why: format!(
                 "cannot read /dev/kmsg ({error}): run ctwatch as root, or with CAP_SYSLOG; in a container look at the log of its host"
             ),

@@ -53,7 +53,7 @@ const LEGACY: [Legacy; 2] = [
 /// Reads the rules of `namespace`.
 pub fn read_in(namespace: &NetworkNamespace) -> Firewall {
     namespace.run(read).unwrap_or_else(|error| Firewall {
-        unread: vec![Unread { what: WHAT, why: error.to_string() }],
+        unread: vec![Unread { what: WHAT.into(), why: error.to_string() }],
         ..Firewall::default()
     })
 }
@@ -61,7 +61,7 @@ pub fn read_in(namespace: &NetworkNamespace) -> Firewall {
 fn read() -> Firewall {
     let mut uses = RuleUses::default();
     let mut unread = Vec::new();
-    let mut failed = |why: String| unread.push(Unread { what: WHAT, why });
+    let mut failed = |why: String| unread.push(Unread { what: WHAT.into(), why });
     if modules::is_there("nf_tables", "nf_tables_")
         && let Err(why) = read_nft(&mut uses)
     {

@@ -24,7 +24,7 @@ pub fn read_in(namespace: &NetworkNamespace) -> Surroundings {
     Surroundings {
         is_initial_namespace: namespace.run(|| is_writable(Path::new(BUCKETS))).ok().flatten(),
         container: container(Path::new("/")),
-        read_only: read_only.collect(),
+        read_only: read_only.map(Into::into).collect(),
     }
 }
 
@@ -104,7 +104,7 @@ short line
             may_change_machine(&Surroundings {
                 is_initial_namespace: initial,
                 container: None,
-                read_only: read_only.to_vec(),
+                read_only: read_only.iter().copied().map(Into::into).collect(),
             })
         };
         assert_eq!(may(Some(true), &[]), Some(true));

@@ -3,14 +3,9 @@
 //! Advice is on a look whose counters begin at 0. Here two snapshots from before are kept, and the counters of the
 //! older one are taken off, so that what is judged is at least one span long and less than two.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use ctwatch_common::source::SourceKey;
-
-use super::{
-    snapshot::{Snapshot, SourceNumbers},
-    source::QuickHash,
-};
+use super::snapshot::Snapshot;
 
 /// The beginnings of the last two spans.
 #[derive(Clone, Debug)]
@@ -75,7 +70,7 @@ impl Recent {
     pub fn lately(&self) -> Lately {
         let Beginning { before, first, seconds, entries_max } = &self.older;
         let last = match before {
-            Some(before) => Arc::new(since(&self.last, before)),
+            Some(before) => Arc::new(self.last.since(before, [])),
             None => Arc::clone(&self.last),
         };
         Lately { seconds: *seconds, first: Arc::clone(first), last, entries_max: *entries_max }
@@ -93,54 +88,34 @@ impl Beginning {
     }
 }
 
-/// `last`, with counters that begin at `before`.
-fn since(last: &Snapshot, before: &Snapshot) -> Snapshot {
-    let then: HashMap<Option<SourceKey>, &SourceNumbers, QuickHash> =
-        before.sources.iter().map(|numbers| (numbers.key, numbers)).collect();
-    let mut snapshot = last.clone();
-    for numbers in &mut snapshot.sources {
-        if let Some(then) = then.get(&numbers.key) {
-            *numbers = numbers.since(then);
+impl Lately {
+    /// One interval.
+    pub fn begin(first: &Arc<Snapshot>) -> Self {
+        Self {
+            seconds: first.interval_s,
+            first: Arc::clone(first),
+            last: Arc::clone(first),
+            entries_max: first.table.entries,
         }
     }
-    snapshot.others = last.others.since(&before.others);
-    snapshot.totals = last.totals.since(&before.totals);
-    snapshot.kernel = last.kernel.since(&before.kernel);
-    snapshot
-}
 
-impl SourceNumbers {
-    /// The same with counters that begin at `then`; what is held now and the rates stay.
-    pub fn since(&self, then: &Self) -> Self {
-        let less = |now: Option<u64>, then: Option<u64>| {
-            now.map(|now| now.saturating_sub(then.unwrap_or(0)))
-        };
-        Self {
-            new: less(self.new, then.new),
-            refused: less(self.refused, then.refused),
-            ended: less(self.ended, then.ended),
-            evicted: less(self.evicted, then.evicted),
-            evictions_caused: less(self.evictions_caused, then.evictions_caused),
-            transient: less(self.transient, then.transient),
-            entry_seconds: self
-                .entry_seconds
-                .map(|now| (now - then.entry_seconds.unwrap_or(0.0)).max(0.0)),
-            confirmed: less(self.confirmed, then.confirmed),
-            timed_out: less(self.timed_out, then.timed_out),
-            evicted_by_gc: less(self.evicted_by_gc, then.evicted_by_gc),
-            deleted: less(self.deleted, then.deleted),
-            closed: less(self.closed, then.closed),
-            insert_failed: less(self.insert_failed, then.insert_failed),
-            chain_too_long: less(self.chain_too_long, then.chain_too_long),
-            ..*self
-        }
+    /// Whether a snapshot goes on counting: where conntrack has been loaded again the counters have begun again.
+    pub fn is_continued_by(&self, next: &Snapshot) -> bool {
+        self.last.mode.attached_at_wall_ns == next.mode.attached_at_wall_ns
+    }
+
+    /// Goes on by an interval.
+    pub fn go_on(&mut self, next: &Arc<Snapshot>) {
+        self.seconds += next.interval_s;
+        self.last = Arc::clone(next);
+        self.entries_max = self.entries_max.max(next.table.entries);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::sample;
+    use crate::{model::snapshot::SourceNumbers, output::sample};
 
     fn at(second: u64) -> Arc<Snapshot> {
         let mut snapshot = sample::snapshot();

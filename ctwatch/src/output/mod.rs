@@ -15,4 +15,6 @@ pub mod what_if;
 pub mod wrap;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 pub(crate) mod sample;

@@ -8,7 +8,10 @@ use super::{
     block::Packed,
     item::{self, Beginning, EncodeError, Ending, Kind, Numbers, Place, SnapshotRecord},
 };
-use crate::model::{census::Census, flood::Flood, mode::Mode, snapshot::Snapshot};
+use crate::{
+    advise::machine_state::MachineState,
+    model::{census::Census, flood::Flood, mode::Mode, snapshot::Snapshot},
+};
 
 /// Gathers the content of a block.
 #[derive(Debug, Default)]
@@ -27,6 +30,15 @@ impl Encoder {
     /// If it cannot be written down.
     pub fn begin(&mut self, beginning: &Beginning) -> Result<(), EncodeError> {
         item::put(&mut self.content, Kind::Beginning, beginning)
+    }
+
+    /// Adds what the machine is and how it is set.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written down.
+    pub fn add_machine_state(&mut self, state: &MachineState) -> Result<(), EncodeError> {
+        item::put(&mut self.content, Kind::MachineState, state)
     }
 
     /// Adds a snapshot.

@@ -33,12 +33,21 @@ pub enum Kind {
     Snapshot = 5,
     /// An [`Ending`]: nothing follows in this file.
     Ending = 6,
+    /// A [`MachineState`](crate::advise::machine_state::MachineState), which holds until the next one of its namespace.
+    MachineState = 7,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Self> {
-        let known =
-            [Self::Beginning, Self::Mode, Self::Census, Self::Floods, Self::Snapshot, Self::Ending];
+        let known = [
+            Self::Beginning,
+            Self::Mode,
+            Self::Census,
+            Self::Floods,
+            Self::Snapshot,
+            Self::Ending,
+            Self::MachineState,
+        ];
         known.into_iter().find(|kind| *kind as u8 == number)
     }
 }

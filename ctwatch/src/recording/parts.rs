@@ -1,8 +1,8 @@
 //! All parts of a recording, one after another, as far as they are there and whole.
 
 use std::{
-    collections::VecDeque,
-    fs::File,
+    collections::{BTreeMap, VecDeque},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,7 @@ use super::{
     part_path, part_path_behind,
     reader::{Missing, ReadError, Reader, Recorded},
 };
-use crate::model::snapshot::Snapshot;
+use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,15 @@ pub struct Parts {
     /// Those that are left, the oldest first.
     left: VecDeque<PathBuf>,
     path: PathBuf,
+    /// Of all of them.
+    bytes: u64,
+    /// Of those that have been read.
+    bytes_before: u64,
     reader: Reader<File>,
     beginning: Beginning,
     missing: Missing,
     ending: Option<Ending>,
+    machine_states: BTreeMap<u32, MachineState>,
     snapshots: u64,
     is_over: bool,
 }
@@ -58,14 +63,19 @@ impl Parts {
             beginning = Some(of_earlier);
             left.push_front(earlier);
         }
+        let length = |part: &PathBuf| fs::metadata(part).map_or(0, |found| found.len());
+        let bytes = left.iter().map(length).sum();
         let first = left.pop_front().unwrap_or_else(|| path.to_owned());
         Ok(Self {
             reader: open(&first)?,
             left,
             path: first,
+            bytes,
+            bytes_before: 0,
             beginning: beginning.unwrap_or_default(),
             missing: Missing::default(),
             ending: None,
+            machine_states: BTreeMap::new(),
             snapshots: 0,
             is_over: false,
         })
@@ -74,6 +84,21 @@ impl Parts {
     /// What the first part that is there says of itself.
     pub fn beginning(&self) -> &Beginning {
         &self.beginning
+    }
+
+    /// The last that was read of what the machine was for a namespace; `None` where nobody has recorded that.
+    pub fn machine_state(&self, netns: u32) -> Option<&MachineState> {
+        self.machine_states.get(&netns)
+    }
+
+    /// Bytes of all parts, as they were when it was opened.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many of them have been read.
+    pub fn read_bytes(&self) -> u64 {
+        self.bytes_before + self.reader.read_bytes()
     }
 
     /// Whether all of it has been read.
@@ -134,6 +159,9 @@ impl Parts {
                     return Ok(Some((snapshot, place)));
                 }
                 Some(Recorded::Ending(ending)) => self.ending = Some(ending),
+                Some(Recorded::MachineState(state)) => {
+                    self.machine_states.insert(state.netns, *state);
+                }
                 Some(Recorded::Beginning(_)) => self.ending = None,
                 None => {
                     self.missing.include(&self.reader.take_missing());
@@ -141,6 +169,7 @@ impl Parts {
                         self.is_over = true;
                         return Ok(None);
                     };
+                    self.bytes_before += self.reader.read_bytes();
                     self.reader = open(&part)?;
                     self.path = part;
                     self.ending = None;

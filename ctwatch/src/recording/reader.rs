@@ -13,7 +13,7 @@ use super::{
     item::{self, Beginning, Ending, Kind, Place, Shared, SnapshotRecord},
     prologue::{self, Prologue},
 };
-use crate::model::snapshot::Snapshot;
+use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -42,6 +42,8 @@ pub enum Recorded {
     Beginning(Box<Beginning>),
     /// What was seen at the end of an interval, of one namespace.
     Snapshot(Arc<Snapshot>, Place),
+    /// What the machine was and how it was set, until the next one of that namespace.
+    MachineState(Box<MachineState>),
     /// Nothing follows in this file.
     Ending(Ending),
 }
@@ -77,6 +79,8 @@ pub struct Reader<R> {
     is_at_end: bool,
     next_sequence: u32,
     items: VecDeque<Recorded>,
+    /// Bytes taken from the source.
+    read_bytes: u64,
     /// Bytes left out since the last whole block: cut off if no other follows.
     left_out: u64,
     missing: Missing,
@@ -95,6 +99,7 @@ impl<R: Read> Reader<R> {
             is_at_end: false,
             next_sequence: 0,
             items: VecDeque::new(),
+            read_bytes: 0,
             left_out: 0,
             missing: Missing::default(),
         };
@@ -121,6 +126,11 @@ impl<R: Read> Reader<R> {
             let Some(content) = self.next_content()? else { return Ok(None) };
             self.decode(&content);
         }
+    }
+
+    /// Bytes taken from the source so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
     }
 
     /// What was found missing since it was asked last.
@@ -185,6 +195,8 @@ impl<R: Read> Reader<R> {
                 Some(Kind::Ending) => {
                     item::read(body).map(|ending| self.items.push_back(Recorded::Ending(ending)))
                 }
+                Some(Kind::MachineState) => item::read(body)
+                    .map(|state| self.items.push_back(Recorded::MachineState(state))),
                 Some(Kind::Snapshot) => item::read::<SnapshotRecord<'static>>(body)
                     .and_then(|record| record.into_snapshot(&shared))
                     .map(|(snapshot, place)| {
@@ -206,7 +218,7 @@ impl<R: Read> Reader<R> {
             self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => self.is_at_end = true,
-                Ok(_) => {}
+                Ok(bytes) => self.read_bytes += bytes as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -45,6 +45,7 @@ fn read(bytes: &[u8]) -> (Vec<Arc<Snapshot>>, Missing, Option<Ending>) {
         match recorded {
             Recorded::Beginning(beginning) => assert_eq!(beginning.program, "ctwatch"),
             Recorded::Snapshot(snapshot, _) => snapshots.push(snapshot),
+            Recorded::MachineState(_) => panic!("nobody has recorded one"),
             Recorded::Ending(how) => ending = Some(how),
         }
     }

@@ -5,6 +5,7 @@
 //! happens. This is the only file outside `change` that writes.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -19,7 +20,7 @@ use super::{
     part_path,
     prologue::{self, Prologue},
 };
-use crate::model::snapshot::Snapshot;
+use crate::{advise::machine_state::MachineState, model::snapshot::Snapshot};
 
 /// A block is written when its first snapshot is as old.
 pub const BLOCK_TIME: Duration = Duration::from_secs(5);
@@ -35,6 +36,12 @@ pub struct Bounds {
     pub part_bytes: u64,
     /// Parts that are kept, the one that is written included; at least one.
     pub parts: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { part_bytes: 64 << 20, parts: 4 }
+    }
 }
 
 /// What to do about a recording that is there already.
@@ -112,6 +119,8 @@ pub struct Writer {
     path: PathBuf,
     bounds: Bounds,
     beginning: Beginning,
+    /// The latest of each namespace, which each part begins with.
+    machine_states: BTreeMap<u32, MachineState>,
     encoder: Encoder,
     file: File,
     part_bytes: u64,
@@ -180,6 +189,7 @@ impl Writer {
             path: path.to_owned(),
             bounds,
             beginning,
+            machine_states: BTreeMap::new(),
             encoder: Encoder::default(),
             file,
             part_bytes: 0,
@@ -215,6 +225,25 @@ impl Writer {
     /// What was recorded so far; what is not written yet included, but not its bytes.
     pub fn recorded(&self) -> Recorded {
         self.recorded
+    }
+
+    /// Adds what the machine is and how it is set, if anything of it is not what it was.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written down.
+    pub fn add_machine_state(
+        &mut self,
+        state: MachineState,
+        now: Instant,
+    ) -> Result<(), WriteError> {
+        let before = self.machine_states.get(&state.netns);
+        if before.is_none_or(|before| state.differs(before)) {
+            self.encoder.add_machine_state(&state)?;
+            self.block_began.get_or_insert(now);
+            self.machine_states.insert(state.netns, state);
+        }
+        Ok(())
     }
 
     /// When the block is to be written, whatever is in it; `None` if nothing is.
@@ -263,9 +292,10 @@ impl Writer {
 
     fn begin_part(&mut self) -> Result<(), WriteError> {
         let begun = self.write(&prologue::to_bytes()).and_then(|()| {
-            // Nothing else may be in the first block.
+            // No snapshot may be in the first block.
             let mut first = Encoder::default();
             first.begin(&self.beginning)?;
+            self.machine_states.values().try_for_each(|state| first.add_machine_state(state))?;
             let first = first.take()?;
             first.iter().try_for_each(|block| self.write_block(block))
         });

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+use super::deed::Deed;
 use crate::{
     advise::Diagnosis,
     model::{census::Census, snapshot::Snapshot},
+    output::blocks::Report,
 };
 
 /// A key, whatever the terminal sent for it.
@@ -59,6 +61,10 @@ pub enum Input {
     Diagnosed(u32, Result<Arc<Diagnosis>, String>),
     /// The table has been walked for one source.
     Walked(Request, Result<Walked, String>),
+    /// Who is kept out of a namespace, or why that is not known.
+    Blocks(u32, Result<Arc<Report>, String>),
+    /// A deed has ended: what it said, and whether it succeeded.
+    Done(Deed, Result<String, String>),
     /// The session has something to say.
     Said(String),
     /// What this program costs now.
@@ -96,8 +102,8 @@ pub struct Cost {
     pub entry_bytes: Option<u64>,
 }
 
-/// What the screen wants done. None of it changes anything on the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the screen wants done. Only a deed changes anything on the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// End.
     Quit,
@@ -111,4 +117,8 @@ pub enum Effect {
     Diagnose(u32),
     /// Walk the table for a source.
     Walk(Request),
+    /// List who is kept out of this namespace.
+    ListBlocks(u32),
+    /// Run this, for this namespace.
+    Do(Deed, u32),
 }

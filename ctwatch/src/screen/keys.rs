@@ -45,8 +45,20 @@ pub enum Action {
     Slower,
     /// Less time between two updates.
     Faster,
-    /// Look anew for advice.
+    /// Look anew for advice and blocks.
     Again,
+    /// Keep the chosen source out.
+    Block,
+    /// Let the chosen source in again.
+    Unblock,
+    /// Follow an advice, by its number.
+    Apply,
+    /// Keep what was applied.
+    Confirm,
+    /// Undo what was applied.
+    RollBack,
+    /// The second key: run what is shown.
+    Yes,
 }
 
 /// Some keys, and what they do.
@@ -86,7 +98,13 @@ pub const KEYS: &[Binding] = &[
     binding(&[C('p'), C(' ')], "p Space", "pause, and go on", Action::Pause),
     binding(&[C('+')], "+", "more time between updates", Action::Slower),
     binding(&[C('-')], "-", "less time between updates", Action::Faster),
-    binding(&[C('r')], "r", "look for advice anew", Action::Again),
+    binding(&[C('r')], "r", "look for advice and blocks anew", Action::Again),
+    binding(&[C('b')], "b", "block the chosen source: shows the command", Action::Block),
+    binding(&[C('u')], "u", "let the chosen source in again: shows the command", Action::Unblock),
+    binding(&[C('a')], "a", "apply an advice: asks for its number, shows the plan", Action::Apply),
+    binding(&[C('c')], "c", "keep what was applied: shows the command", Action::Confirm),
+    binding(&[C('U')], "U", "undo what was applied: shows the command", Action::RollBack),
+    binding(&[C('y')], "y", "run the command that is shown; nothing else runs one", Action::Yes),
     binding(&[Control('l')], "Ctrl-L", "draw the screen anew", Action::Repaint),
     binding(&[Control('z')], "Ctrl-Z", "suspend; 'fg' comes back", Action::Suspend),
 ];

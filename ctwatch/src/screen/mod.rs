@@ -7,8 +7,10 @@
 
 pub mod columns;
 pub mod cursor;
+pub mod deed;
 pub mod draw;
 pub mod filter;
+pub mod found;
 pub mod history;
 pub mod input;
 pub mod keys;

@@ -12,8 +12,11 @@ use crate::{
         snapshot::{Snapshot, SourceNumbers},
         source,
     },
-    output::{advice, sample},
+    output::{advice, blocks, sample},
 };
+
+/// What a command says.
+const SAID: &str = "net.netfilter.nf_conntrack_max: 65536 -> 131072\n   the table holds more, and a sentence that is longer than a line of eighty columns is broken here";
 
 /// A moment later for each `second`: sources come, and what they hold grows.
 pub(crate) fn snapshot(second: u64) -> Snapshot {
@@ -86,12 +89,19 @@ pub(crate) fn press(state: &mut State, keys: &str) -> Vec<Effect> {
         };
         let wanted = state.take(Input::Key(key));
         for effect in &wanted {
-            if let Effect::Walk(request) = effect {
-                let census = sample::snapshot().census.unwrap().census;
-                let wall_ns = sample::snapshot().wall_ns;
-                let walked = Walked { wall_ns, took_s: 0.25, census };
-                state.take(Input::Walked(*request, Ok(walked)));
-            }
+            let answer = match effect {
+                Effect::Walk(request) => {
+                    let census = sample::snapshot().census.unwrap().census;
+                    let wall_ns = sample::snapshot().wall_ns;
+                    Input::Walked(*request, Ok(Walked { wall_ns, took_s: 0.25, census }))
+                }
+                Effect::ListBlocks(netns) => {
+                    Input::Blocks(*netns, Ok(Arc::new(blocks::sample::report())))
+                }
+                Effect::Do(deed, _) => Input::Done(deed.clone(), Ok(SAID.to_owned())),
+                _ => continue,
+            };
+            state.take(answer);
         }
         effects.extend(wanted);
     }

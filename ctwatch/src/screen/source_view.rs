@@ -7,7 +7,10 @@ use super::{
     input::{Request, Walked},
     rows::network,
 };
-use crate::model::snapshot::{Snapshot, SourceNumbers};
+use crate::{
+    blocklist::ruleset::element,
+    model::snapshot::{Snapshot, SourceNumbers},
+};
 
 /// Seconds between two walks at least, however short they are.
 const PAUSE_S: f64 = 10.0;
@@ -52,10 +55,7 @@ impl SourceView {
 
     /// Its address, or the prefix in CIDR form.
     pub fn name(&self) -> String {
-        match self.network.prefix_len() == self.network.max_prefix_len() {
-            true => self.network.addr().to_string(),
-            false => self.network.to_string(),
-        }
+        element(&self.network)
     }
 
     /// Takes in a snapshot.

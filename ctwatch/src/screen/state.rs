@@ -11,7 +11,9 @@ use ratatui::layout::Rect;
 
 use super::{
     cursor::{Cursor, Move},
+    deed::{Deed, Stage},
     draw,
+    found::Found,
     history::{History, Point},
     input::{Cost, Effect, Input},
     layout::{Layout, layout},
@@ -22,14 +24,18 @@ use super::{
 use crate::{
     advise::Diagnosis,
     model::{event::Event, snapshot::Snapshot},
+    output::blocks::Report,
 };
 
 mod control;
+mod deeds;
 
 /// Events that are kept.
 const EVENTS_MAX: usize = 1000;
 /// Seconds after which advice is found anew, while it is looked at.
 const ADVICE_FRESH_S: u32 = 30;
+/// Seconds after which blocks are listed anew, while they are looked at.
+const BLOCKS_FRESH_S: u32 = 5;
 
 /// A namespace that is looked at.
 #[derive(Clone, Debug)]
@@ -57,6 +63,10 @@ pub enum Overlay {
         /// Why it is not taken, if it was offered.
         why_not: Option<String>,
     },
+    /// The number of an advice is asked for.
+    Number,
+    /// A command that changes something.
+    Deed(Deed, Stage),
 }
 
 /// Whether the picture stands still.
@@ -67,16 +77,6 @@ pub enum Motion {
     Running,
     /// It stands still; what comes is kept.
     Paused,
-}
-
-/// Advice on the namespace that is shown.
-#[derive(Clone, Debug, Default)]
-pub struct Advised {
-    /// What was found last, or why nothing.
-    pub found: Option<Result<Arc<Diagnosis>, String>>,
-    /// Seconds since then.
-    pub age_s: u32,
-    is_asked: bool,
 }
 
 /// Everything.
@@ -112,8 +112,12 @@ pub struct State {
     pub events: VecDeque<Event>,
     /// Those that came while the picture stands still.
     pub events_waiting: VecDeque<Event>,
-    /// Advice.
-    pub advised: Advised,
+    /// Advice on the namespace that is shown.
+    pub advised: Found<Diagnosis>,
+    /// Who is kept out of it.
+    pub blocked: Found<Report>,
+    /// Where one is among those.
+    pub blocks: Cursor,
     /// The source that is looked at closely.
     pub source: Option<SourceView>,
     /// What is to be said.
@@ -144,7 +148,9 @@ impl State {
             scroll: 0,
             events: VecDeque::new(),
             events_waiting: VecDeque::new(),
-            advised: Advised::default(),
+            advised: Found::default(),
+            blocked: Found::default(),
+            blocks: Cursor::default(),
             source: None,
             message: None,
             silent_s: 0,
@@ -165,8 +171,10 @@ impl State {
             }
             Input::Tick => self.tick(),
             Input::Diagnosed(netns, found) if self.netns == Some(netns) => {
-                self.advised = Advised { found: Some(found), age_s: 0, is_asked: false };
+                self.advised.take(found);
             }
+            Input::Blocks(netns, found) if self.netns == Some(netns) => self.blocked.take(found),
+            Input::Done(deed, said) => self.done(deed, said),
             Input::Walked(request, walked) => {
                 if let Some(source) =
                     self.source.as_mut().filter(|source| source.network == request.network)
@@ -176,7 +184,8 @@ impl State {
             }
             Input::Said(said) => self.message = Some(said),
             Input::Cost(cost) => self.cost = cost,
-            Input::Diagnosed(..) => {}
+            // Of a namespace that is not shown any more.
+            Input::Diagnosed(..) | Input::Blocks(..) => {}
         }
         self.ask(&mut effects);
         self.settle();
@@ -253,7 +262,9 @@ impl State {
     fn show(&mut self, netns: Option<u32>) {
         if self.netns != netns {
             self.netns = netns;
-            self.advised = Advised::default();
+            self.advised = Found::default();
+            self.blocked = Found::default();
+            self.blocks = Cursor::default();
             self.source = None;
             self.sources = Cursor::default();
             self.chosen = None;
@@ -277,7 +288,8 @@ impl State {
 
     fn tick(&mut self) {
         self.silent_s = self.silent_s.saturating_add(1);
-        self.advised.age_s = self.advised.age_s.saturating_add(1);
+        self.advised.tick();
+        self.blocked.tick();
         if let Some(source) = &mut self.source {
             source.tick();
         }
@@ -289,11 +301,11 @@ impl State {
         if self.motion == Motion::Paused {
             return;
         }
-        let advised = &mut self.advised;
-        let is_old = advised.found.is_none() || advised.age_s >= ADVICE_FRESH_S;
-        if self.tab == Tab::Advice && is_old && !advised.is_asked {
-            advised.is_asked = true;
+        if self.tab == Tab::Advice && self.advised.wants(ADVICE_FRESH_S) {
             effects.push(Effect::Diagnose(netns));
+        }
+        if self.tab == Tab::Blocks && self.blocked.wants(BLOCKS_FRESH_S) {
+            effects.push(Effect::ListBlocks(netns));
         }
         if self.tab == Tab::Sources
             && let Some(request) = self.source.as_mut().and_then(|source| source.wants_walk(netns))
@@ -309,6 +321,7 @@ impl State {
         let rows = body.saturating_sub(1);
         self.sources.settle(self.rows.len(), rows);
         self.namespaces.settle(self.watched.len(), rows);
+        self.blocks.settle(self.kept_out().len(), rows);
         if self.scroll > 0 {
             let lines = draw::page(self).map_or(0, |page| page.len());
             self.scroll = self.scroll.min(lines.saturating_sub(body));
@@ -324,6 +337,7 @@ impl State {
                 self.choose();
             }
             (true, Tab::Namespaces) => self.namespaces.go(way),
+            (true, Tab::Blocks) => self.blocks.go(way),
             _ => self.scroll = way.from(self.scroll),
         }
     }

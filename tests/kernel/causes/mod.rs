@@ -34,17 +34,25 @@ impl Table {
     }
 }
 
-/// The diagnosis of `ctwatch advise` after three seconds.
+/// The diagnosis of `ctwatch advise` after three seconds, which a recording of the same look gives again.
 fn advise(gateway: &Gateway) -> Value {
     let (netns, rung) = (gateway.gateway().name(), rung());
-    let arguments =
-        ["advise", "--json", "--for", "3s", "--netns", netns, "--attach", rung.as_str()];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("look").to_str().unwrap().to_owned();
+    let place = ["--netns", netns, "--attach", rung.as_str(), "--record", &file];
+    let diagnosis = diagnosis_of(&place);
+    assert_eq!(diagnosis_of(&["--from", &file]), diagnosis);
+    println!("{}: {}", text(&diagnosis["cause"]), text(&diagnosis["explanation"]));
+    diagnosis
+}
+
+#[track_caller]
+fn diagnosis_of(further: &[&str]) -> Value {
+    let arguments = [&["advise", "--json", "--for", "3s"], further].concat();
     let ended = Ctwatch::run(&ctwatch(), &arguments, 4 * wait::PATIENCE).unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.lines.len(), 1);
-    let diagnosis = ended.lines[0].json.clone();
-    println!("{}: {}", text(&diagnosis["cause"]), text(&diagnosis["explanation"]));
-    diagnosis
+    ended.lines[0].json.clone()
 }
 
 /// The same while the flows of `plan` are being made, as many a second.

@@ -26,6 +26,7 @@ pub mod generator;
 pub mod handshake;
 pub mod init;
 pub mod kernel_log;
+pub mod keys;
 pub mod modules;
 pub mod namespace;
 pub mod packet;

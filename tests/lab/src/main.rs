@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use ctwatch_lab::{FlowPlan, FlowProtocol, Gateway, GatewayPlan, Names, Namespace, bench, init};
+use ctwatch_lab::{
+    FlowPlan, FlowProtocol, Gateway, GatewayPlan, Names, Namespace, bench, init, keys,
+};
 
 /// A NAT gateway in network namespaces, and exactly known numbers of flows through it.
 #[derive(Parser)]
@@ -28,6 +30,8 @@ enum Task {
     },
     /// Measure what watching costs, in the lab's virtual machine; `cargo xtask bench` starts it there.
     Bench(bench::Options),
+    /// Measure how long `ctwatch top` takes to answer a key under a flood; `cargo xtask bench --keys` does it.
+    Keys(keys::Options),
     /// Make flows in a namespace and print how many were made.
     Flows {
         /// The client namespace, as `ctwatch-lab gateway` prints it.
@@ -97,6 +101,10 @@ fn carry_out(task: Task) -> Result<()> {
     match task {
         Task::Gateway { name } => hold_gateway(name.as_deref()),
         Task::Bench(options) => bench::run(&options),
+        Task::Keys(options) => {
+            print(&keys::measure(&options)?);
+            Ok(())
+        }
         Task::Flows {
             namespace,
             protocol,

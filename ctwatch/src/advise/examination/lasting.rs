@@ -36,7 +36,7 @@ pub(super) fn files(subject: &Subject) -> Vec<Sign> {
                 "{place}: {}: {}. What to do: {}",
                 finding.what, finding.why, finding.what_to_do
             );
-            Sign::warning(sentence).with(Datum::text("finding", finding.id, place))
+            Sign::warning(sentence).with(Datum::text("finding", &*finding.id, place))
         })
         .collect();
     for (key, after) in &persistence.after_reboot {

@@ -92,7 +92,9 @@ fn the_log_s_lines_are_told_with_what_was_suppressed() {
     assert_eq!(sign(&long_ago, "kernel_log", "1 times").severity, Some(Severity::Warning));
     // Unread is not unsuspicious.
     let unread = told(&seen(|case| {
-        case.facts.unread.push(Unread { what: "the kernel's log", why: "for root".to_owned() });
+        case.facts
+            .unread
+            .push(Unread { what: "the kernel's log".into(), why: "for root".to_owned() });
     }));
     assert!(unread.iter().all(|section| section.id != "kernel_log"));
     assert_eq!(sign(&unread, "unread", "the kernel's log: for root").severity, None);
@@ -164,7 +166,7 @@ fn memory_names_what_gives_entries_extensions() {
     let plain = told(&seen(|case| case.facts.memory.extension_bytes = Some(0)));
     sign(&plain, "memory", "takes 256 B; nothing gives entries extensions");
     let accounted = told(&seen(|case| {
-        case.facts.memory.extension_reasons = vec!["nf_conntrack_acct = 1 counts"];
+        case.facts.memory.extension_reasons = vec!["nf_conntrack_acct = 1 counts".into()];
         case.facts.memory.entry_objects = Some(1000);
         case.facts.memory.extension_objects_max = Some(250);
     }));
@@ -249,7 +251,7 @@ fn from_where_nothing_can_be_changed_it_is_told_where_it_can() {
             case.facts.surroundings = Surroundings {
                 is_initial_namespace: initial,
                 container: container.map(str::to_owned),
-                read_only: read_only.to_vec(),
+                read_only: read_only.iter().copied().map(Into::into).collect(),
             };
         }))
     };

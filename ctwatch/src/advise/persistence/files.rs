@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Serialize};
+
 /// A file: its text, and whether it is a link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct File {
@@ -19,7 +21,7 @@ pub struct Files {
 }
 
 /// A line of a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The file, by absolute path.
     pub file: String,

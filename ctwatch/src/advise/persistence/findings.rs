@@ -46,7 +46,7 @@ fn finding(
     what_to_do: impl Into<String>,
 ) -> PersistenceFinding {
     PersistenceFinding {
-        id,
+        id: id.into(),
         what,
         file: place.file.clone(),
         line: Some(place.line),

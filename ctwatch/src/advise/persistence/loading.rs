@@ -1,5 +1,7 @@
 //! Who loads conntrack's module when the machine starts, and who sets its sysctls if it is loaded later.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Machine, Module,
     files::{
@@ -22,7 +24,7 @@ const NEED_IT: [&str; 8] = [
 ];
 
 /// Something that sets sysctls when the module is loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applier {
     /// Where it is said.
     pub place: Place,
@@ -31,7 +33,8 @@ pub struct Applier {
 }
 
 /// Who loads the module, and who sets sysctls when it is loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Loading {
     /// Whether the kernel has it in its image.
     pub is_built_in: bool,

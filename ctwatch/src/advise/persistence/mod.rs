@@ -9,7 +9,9 @@ pub mod sysctl;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
 
 use self::{
     files::{Files, Place},
@@ -46,10 +48,10 @@ pub struct Machine {
 }
 
 /// A file that does not do what it seems to, or does more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistenceFinding {
     /// Its name, the same as long as it is about the same.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// What is wrong, in one sentence.
     pub what: String,
     /// The file.
@@ -63,7 +65,7 @@ pub struct PersistenceFinding {
 }
 
 /// Why a value will be what it will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// A sysctl is set to it.
     Sysctl,
@@ -75,7 +77,7 @@ pub enum Cause {
 }
 
 /// What a value will be after a reboot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterReboot {
     /// The value.
     pub value: String,
@@ -86,7 +88,8 @@ pub struct AfterReboot {
 }
 
 /// All that the files of a machine say of conntrack.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Persistence {
     /// Every setting of a sysctl of conntrack's, in the order in which they are made.
     pub assignments: Vec<Assignment>,

@@ -1,5 +1,7 @@
 //! What modprobe is told of conntrack's module (modprobe.d(5)), and what the kernel makes of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     files::{COMMAND_LINE, Files, MODPROBE, Place, joined_lines},
     sysctl::unsigned,
@@ -9,7 +11,7 @@ use super::{
 pub const MODULE: &str = "nf_conntrack";
 
 /// A number of buckets that the module is given when it is loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hashsize {
     /// So many.
     Buckets(u64),
@@ -18,7 +20,7 @@ pub enum Hashsize {
 }
 
 /// A line that names the module by one of its old names, which is used only when it is loaded by that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OldName {
     /// The name.
     pub name: String,
@@ -27,7 +29,8 @@ pub struct OldName {
 }
 
 /// What modprobe is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Directives {
     /// All numbers of buckets that are given, in their order.
     pub hashsizes: Vec<(Place, Hashsize)>,

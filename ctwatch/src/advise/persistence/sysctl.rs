@@ -1,6 +1,8 @@
 //! Files of sysctls, as systemd-sysctl and procps read them (sysctl.d(5), sysctl.conf(5)): which settings of conntrack's
 //! they make, and in which order. What the settings do is not said here.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Machine,
     files::{Files, Place, SYSCTL, SYSCTL_CONF, numbered},
@@ -16,7 +18,7 @@ pub const LIMIT_ALIAS: &str = "net.nf_conntrack_max";
 pub const LEGACY: [&str; 2] = ["net.ipv4.netfilter.ip_conntrack_", "net.ipv4.ip_conntrack_"];
 
 /// A line that sets a sysctl of conntrack's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The sysctl, dotted; of the limit always [`LIMIT`].
     pub key: String,

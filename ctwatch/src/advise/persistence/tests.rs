@@ -13,8 +13,8 @@ fn read(texts: &[(&str, &str)]) -> Persistence {
     Persistence::of(&Files::from_texts(texts.iter().copied()), &systemd())
 }
 
-fn ids(persistence: &Persistence) -> Vec<&'static str> {
-    persistence.findings.iter().map(|finding| finding.id).collect()
+fn ids(persistence: &Persistence) -> Vec<&str> {
+    persistence.findings.iter().map(|finding| &*finding.id).collect()
 }
 
 fn after(persistence: &Persistence, key: &str) -> Option<(String, String, u32)> {
@@ -181,7 +181,7 @@ fn names_and_values_that_set_nothing_are_told() {
     ]);
     let found = Persistence::of(&files, &Machine { values, ..systemd() });
     let told: Vec<(&str, Option<u32>)> =
-        found.findings.iter().map(|finding| (finding.id, finding.line)).collect();
+        found.findings.iter().map(|finding| (&*finding.id, finding.line)).collect();
     assert_eq!(
         told,
         [

@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 
 use super::Interval;
 use crate::{
-    advise::{Diagnosis, bounds::Bounds, diagnose},
+    advise::{Diagnosis, bounds::Bounds, diagnose, facts::Modules},
+    change::{firewall, state::State},
     clock,
-    command::diagnosis,
+    command::{blocking, diagnosis},
     conntrack::listing::Listing,
     host::{
         namespace::{NamespaceChoice, NamespaceTarget, NetworkNamespace},
@@ -28,6 +29,7 @@ use crate::{
         recent::{Lately, Recent},
         source,
     },
+    output::blocks::Report,
     screen::input::{Input, Request, Walked},
 };
 
@@ -37,6 +39,7 @@ const ADVISED_ON_S: f64 = 10.0;
 /// What there is to find out from.
 pub(super) struct Findings {
     choice: NamespaceChoice,
+    state: State,
     screen: mpsc::Sender<Input>,
     recent: HashMap<u32, Recent>,
     stop: Arc<AtomicBool>,
@@ -44,9 +47,9 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Of the namespaces that are looked at; findings go to the screen.
-    pub(super) fn new(choice: NamespaceChoice, screen: mpsc::Sender<Input>) -> Self {
+    pub(super) fn new(choice: NamespaceChoice, state: State, screen: mpsc::Sender<Input>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        Self { choice, screen, recent: HashMap::new(), stop }
+        Self { choice, state, screen, recent: HashMap::new(), stop }
     }
 
     /// Takes in an interval.
@@ -79,6 +82,15 @@ impl Findings {
         self.find(move || Input::Walked(request, self::walk(&choice, request, &stop)));
     }
 
+    /// Lists who is kept out of a namespace.
+    pub(super) fn list_blocks(&self, netns: u32) {
+        let (choice, state) = (self.choice.clone(), self.state.clone());
+        self.find(move || {
+            let listed = self::list_blocks(&choice, netns, &state);
+            Input::Blocks(netns, listed.map(Arc::new))
+        });
+    }
+
     fn find(&self, work: impl FnOnce() -> Input + Send + 'static) {
         let screen = self.screen.clone();
         tokio::task::spawn_blocking(move || {
@@ -99,7 +111,7 @@ fn diagnose_lately(
     netns: u32,
     lately: Lately,
 ) -> Result<Diagnosis, String> {
-    let case = diagnosis::of_look(&target(choice, netns)?, lately);
+    let case = diagnosis::of_look(&target(choice, netns)?, lately, &Modules::default());
     Ok(diagnose(&case.map_err(|error| error.to_string())?, &Bounds::default()))
 }
 
@@ -127,8 +139,16 @@ fn walk(choice: &NamespaceChoice, request: Request, stop: &AtomicBool) -> Result
     Ok(Walked { wall_ns: ended.wall_ns, took_s: took.as_secs_f64(), census })
 }
 
+fn list_blocks(choice: &NamespaceChoice, netns: u32, state: &State) -> Result<Report, String> {
+    let namespace =
+        NetworkNamespace::open(&target(choice, netns)?).map_err(|error| error.to_string())?;
+    let listing = firewall::read(&namespace).map_err(|error| error.to_string())?;
+    let place = blocking::place(&namespace).map_err(|error| error.to_string())?;
+    Ok(blocking::report_of_all(&place, &listing, state))
+}
+
 /// How to open a namespace that is looked at.
-fn target(choice: &NamespaceChoice, netns: u32) -> Result<NamespaceTarget, String> {
+pub(super) fn target(choice: &NamespaceChoice, netns: u32) -> Result<NamespaceTarget, String> {
     if let NamespaceChoice::One(target) = choice {
         return Ok(target.clone());
     }

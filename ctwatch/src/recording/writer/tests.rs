@@ -126,6 +126,44 @@ fn a_recording_that_is_there_can_become_the_part_before_and_is_replayed_by_that_
 }
 
 #[test]
+fn what_the_machine_was_is_kept_when_it_changes_and_each_part_begins_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let mut writer = writer(&path, Bounds { part_bytes: 8_000, parts: 3 });
+    let state = |netns, limit: i64| {
+        let mut case = crate::advise::samples::case(|_| {});
+        case.facts.unread.push(crate::advise::facts::Unread {
+            what: "rules".into(),
+            why: "nft is not there".to_owned(),
+        });
+        case.settings.values.insert(crate::advise::settings::LIMIT.to_owned(), limit);
+        MachineState { wall_ns: 7, netns, settings: case.settings, facts: case.facts }
+    };
+    for (netns, limit) in [(1, 100), (2, 200), (1, 300)] {
+        writer.add_machine_state(state(netns, limit), Instant::now()).unwrap();
+    }
+    writer.flush().unwrap();
+    let bytes = writer.recorded.bytes;
+    let same = MachineState { wall_ns: 8, ..state(1, 300) };
+    writer.add_machine_state(same, Instant::now()).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(writer.recorded.bytes, bytes, "only the moment is another one");
+    for second in 0..200 {
+        writer.add(&at(second), Place::LastOfInterval, Instant::now()).unwrap();
+        writer.flush().unwrap();
+    }
+    assert!(writer.finish().unwrap().full_parts > 3);
+    // The part in which they were read is gone.
+    let mut parts = crate::recording::parts::Parts::open(&path).unwrap();
+    assert_eq!(parts.read_bytes(), 0);
+    while parts.read().unwrap().is_some() {}
+    assert_eq!(parts.machine_state(1), Some(&state(1, 300)));
+    assert_eq!(parts.machine_state(2), Some(&state(2, 200)));
+    assert_eq!(parts.machine_state(3), None);
+    assert_eq!(parts.read_bytes(), parts.bytes());
+}
+
+#[test]
 fn a_full_disk_ends_it_and_what_was_written_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording");

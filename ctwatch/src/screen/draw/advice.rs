@@ -13,7 +13,7 @@ const INDENT: usize = 3;
 
 /// The diagnosis of the last seconds.
 pub(super) fn page(state: &State, width: usize) -> Vec<PageLine> {
-    match &state.advised.found {
+    match &state.advised.last {
         None => vec![PageLine::plain("looking for advice")],
         Some(Err(why)) => sentence(width, Role::Warning, "", 0, why),
         Some(Ok(diagnosis)) => {

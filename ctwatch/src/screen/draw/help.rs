@@ -17,8 +17,7 @@ pub(super) fn page(width: usize) -> Vec<PageLine> {
         page.extend(sentence(width, Role::Plain, column.title, INDENT, column.help));
     }
     page.push(PageLine::empty());
-    let note =
-        "What cannot be seen in this mode is '-', never 0. Nothing is changed from this screen.";
+    let note = "What cannot be seen in this mode is '-', never 0. Nothing on the system is changed before a command is shown and y is pressed.";
     page.extend(sentence(width, Role::Plain, "", 0, note));
     page
 }

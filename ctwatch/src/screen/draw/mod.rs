@@ -2,6 +2,7 @@
 
 mod advice;
 mod blocks;
+mod deed;
 mod events;
 mod footer;
 mod health;
@@ -49,6 +50,7 @@ pub fn draw(state: &State, looks: Looks, buffer: &mut Buffer) {
     match page(state) {
         Some(page) => canvas.page(layout.body, &page, state.scroll),
         None if state.tab == Tab::Namespaces => namespaces::draw(state, canvas, layout.body),
+        None if state.tab == Tab::Blocks => blocks::draw(state, canvas, layout.body),
         None => sources::draw(state, canvas, layout.body),
     }
     footer::draw(state, canvas, layout.footer);
@@ -57,15 +59,16 @@ pub fn draw(state: &State, looks: Looks, buffer: &mut Buffer) {
 /// The lines in the body, where it is text that can be scrolled.
 pub fn page(state: &State) -> Option<Vec<PageLine>> {
     let width = usize::from(state.area.width);
-    if state.overlay == Overlay::Help {
-        return Some(help::page(width));
+    match &state.overlay {
+        Overlay::Help => return Some(help::page(width)),
+        Overlay::Deed(deed, stage) => return Some(deed::page(deed, stage, width)),
+        Overlay::None | Overlay::Number | Overlay::Filter { .. } => {}
     }
     match (state.tab, &state.source) {
         (Tab::Sources, Some(source)) => Some(source::page(state, source, width)),
-        (Tab::Sources | Tab::Namespaces, _) => None,
+        (Tab::Sources | Tab::Namespaces | Tab::Blocks, _) => None,
         (Tab::Events, _) => Some(events::page(state, width)),
         (Tab::Advice, _) => Some(advice::page(state, width)),
-        (Tab::Blocks, _) => Some(blocks::page(state, width)),
         (Tab::Health, _) => Some(health::page(state, width)),
     }
 }

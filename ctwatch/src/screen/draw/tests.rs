@@ -19,7 +19,7 @@ const UNICODE: Looks = Looks { colours: Colours::Sixteen, characters: Characters
 const PLAIN: Looks = Looks { colours: Colours::None, characters: Characters::Ascii };
 
 /// Screens, and the keys that lead there.
-const SCREENS: [(&str, &str); 13] = [
+const SCREENS: [(&str, &str); 16] = [
     ("sources", ""),
     ("sources-chosen", "jjj"),
     ("sources-refused", "ss"),
@@ -30,7 +30,10 @@ const SCREENS: [(&str, &str); 13] = [
     ("events", "2"),
     ("namespaces", "3"),
     ("advice", "4"),
-    ("blocks", "5"),
+    ("advice-number", "4a"),
+    ("advice-plan", "4a2"),
+    ("blocks", "5j"),
+    ("block-asked", "b"),
     ("health", "6"),
     ("help", "?"),
 ];
@@ -108,7 +111,7 @@ fn the_chosen_row_stands_out_without_colours_too() {
 
 fn input() -> impl Strategy<Value = Input> {
     let key = prop_oneof![
-        8 => proptest::sample::select("qjkgGsSRfx/ p+-r?123456<>0123456789.:/tcpud".chars().collect::<Vec<_>>())
+        8 => proptest::sample::select("qjkgGsSRfx/ p+-r?bacuUy123456<>0123456789.:/tcpud".chars().collect::<Vec<_>>())
             .prop_map(Key::Character),
         1 => any::<char>().prop_map(Key::Character),
         6 => proptest::sample::select(vec![

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Advised, Motion, Overlay, State};
+use super::{Motion, Overlay, State};
 use crate::screen::{
     columns::COLUMNS,
     cursor::{Cursor, Move},
@@ -26,6 +26,10 @@ impl State {
             && !matches!(key, Key::Control('c' | 'z' | 'l'))
         {
             self.type_filter(key);
+            return;
+        }
+        if self.overlay == Overlay::Number && !matches!(key, Key::Control('c' | 'z' | 'l')) {
+            self.take_number(key, effects);
             return;
         }
         if let Some(action) = keys::action(key) {
@@ -80,8 +84,15 @@ impl State {
                 self.pace(faster.into_iter().find(|pace| *pace < self.interval), effects);
             }
             Action::Again => {
-                self.advised = Advised { is_asked: self.advised.is_asked, ..Advised::default() };
+                self.advised.is_outdated();
+                self.blocked.is_outdated();
             }
+            Action::Block
+            | Action::Unblock
+            | Action::Apply
+            | Action::Confirm
+            | Action::RollBack => self.want(action, effects),
+            Action::Yes => self.yes(effects),
         }
     }
 
@@ -92,16 +103,16 @@ impl State {
         }
     }
 
-    fn lay(&mut self, overlay: Overlay) {
+    pub(super) fn lay(&mut self, overlay: Overlay) {
         self.scroll = 0;
         self.overlay = overlay;
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.lay(Overlay::None);
     }
 
-    fn open(&mut self, tab: Tab) {
+    pub(super) fn open(&mut self, tab: Tab) {
         self.close();
         self.tab = tab;
     }

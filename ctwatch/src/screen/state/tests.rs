@@ -26,7 +26,7 @@ fn the_fullest_namespace_is_shown_until_another_is_chosen() {
     assert_eq!(state.netns, Some(1));
     press(&mut state, "3j\n");
     assert_eq!((state.netns, state.tab), (Some(2), Tab::Sources));
-    assert!(state.advised.found.is_none(), "advice was on the other one");
+    assert!(state.advised.last.is_none(), "advice was on the other one");
     // When it is gone, what is left is shown.
     next(&mut state, 11);
     assert_eq!(state.netns, Some(1));
@@ -156,7 +156,7 @@ fn advice_is_asked_for_when_it_is_looked_at_and_when_it_is_old() {
     }
     assert_eq!(state.take(Input::Tick), [Effect::Diagnose(1)]);
     state.take(Input::Diagnosed(7, Err("of another namespace".to_owned())));
-    assert!(matches!(&state.advised.found, Some(Err(why)) if why == "no"));
+    assert!(matches!(&state.advised.last, Some(Err(why)) if why == "no"));
 }
 
 #[test]
@@ -196,4 +196,78 @@ fn a_page_is_scrolled_to_its_end_and_no_further() {
     assert_eq!(state.scroll, end - 1);
     press(&mut state, "\x1b");
     assert_eq!((state.scroll, state.overlay.clone()), (0, Overlay::None));
+}
+
+/// What was done, in the order of the keys.
+fn deeds(effects: &[Effect]) -> Vec<String> {
+    let deed = |effect: &Effect| match effect {
+        Effect::Do(deed, _) => Some(deed.command()),
+        _ => None,
+    };
+    effects.iter().filter_map(deed).collect()
+}
+
+#[test]
+fn nothing_is_changed_without_a_second_key() {
+    let mut state = scene::state(80, 24);
+    for (keys, second) in [("b", 'y'), ("jj\nb", 'y'), ("\x1b5u", 'y'), ("c", 'y'), ("U", 'y')] {
+        assert!(deeds(&press(&mut state, keys)).is_empty(), "{keys}");
+        let before = state.clone();
+        // Every other key leaves it, or does nothing.
+        for key in (' '..='~').filter(|key| *key != second) {
+            let mut state = before.clone();
+            assert!(deeds(&press(&mut state, &key.to_string())).is_empty(), "{key} after {keys}");
+        }
+        assert!(deeds(&press(&mut state, "\n\t\x1by")).is_empty(), "it was left: {keys}");
+        press(&mut state, "1\x1b\x1bg");
+    }
+}
+
+#[test]
+fn the_second_key_runs_what_is_shown_once() {
+    let mut state = scene::state(80, 24);
+    assert_eq!(deeds(&press(&mut state, "byyy")), ["ctwatch block 10.0.1.2"]);
+    assert!(matches!(&state.overlay, Overlay::Deed(Deed::Block(_), Stage::Ended(Ok(_)))));
+    press(&mut state, "\x1b5");
+    assert_eq!(deeds(&press(&mut state, "uy")), ["ctwatch unblock 10.0.1.66"]);
+    assert_eq!(deeds(&press(&mut state, "\x1bGuy")), ["ctwatch unblock 10.0.2.0/24"]);
+}
+
+#[test]
+fn a_plan_comes_before_it_is_carried_out() {
+    let mut state = scene::state(80, 24);
+    let id = state.advised.known().unwrap().advice[1].id.clone();
+    let plan = format!("ctwatch apply {id} --for 5s");
+    let apply = format!("ctwatch apply {id} --yes --confirm-within 5m --no-look-after");
+    assert_eq!(deeds(&press(&mut state, "4a2")), [plan]);
+    assert_eq!(deeds(&press(&mut state, "y")), [apply]);
+    assert_eq!(deeds(&press(&mut state, "yc")), Vec::<String>::new());
+    assert_eq!(deeds(&press(&mut state, "yUy")), ["ctwatch confirm", "ctwatch rollback"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let mut state = State::new(80, 24, Duration::from_secs(1));
+    for (keys, said) in
+        [("b", "choose a source"), ("a", "no advice yet"), ("5u", "nobody is blocked")]
+    {
+        press(&mut state, keys);
+        assert!(state.message.as_ref().unwrap().contains(said), "{keys}: {:?}", state.message);
+    }
+    let mut state = scene::state(80, 24);
+    press(&mut state, "4a9");
+    assert!(state.message.as_ref().unwrap().contains("no advice of that number"));
+    press(&mut state, "a1");
+    assert!(state.message.as_ref().unwrap().contains("b blocks a source"));
+}
+
+#[test]
+fn the_end_of_a_deed_is_told_wherever_one_is() {
+    let mut state = scene::state(80, 24);
+    let deed = Deed::Block("10.0.1.2/32".parse().unwrap());
+    state.take(Input::Key(Key::Character('b')));
+    assert_eq!(state.take(Input::Key(Key::Character('y'))), [Effect::Do(deed.clone(), 1)]);
+    press(&mut state, "\x1b");
+    state.take(Input::Done(deed, Err("nft is not there".to_owned())));
+    assert_eq!(state.message.as_deref(), Some("failed: ctwatch block 10.0.1.2"));
 }

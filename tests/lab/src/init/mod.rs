@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-pub use command_line::{CommandLine, Mode};
+pub use command_line::{CommandLine, Mode, Part};
 pub use verdict::Verdict;
 
 /// Set inside the lab's virtual machine, for what runs there.
@@ -55,7 +55,7 @@ fn obey() -> Result<()> {
     machine::load_modules(Path::new(MODULES_LIST))?;
     match command_line.mode {
         Mode::Test => {
-            let verdict = tests_of_kernel::run(&command_line.filters)?;
+            let verdict = tests_of_kernel::run(&command_line.filters, command_line.part)?;
             say(&verdict.to_string());
             Ok(())
         }

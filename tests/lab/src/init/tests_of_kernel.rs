@@ -7,21 +7,22 @@ use anyhow::{Context as _, Result};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::verdict::{Verdict, parse_result};
-use super::{CTWATCH, KERNEL_TESTS, say};
+use super::{CTWATCH, KERNEL_TESTS, Part, say};
 use crate::{ctwatch, skip};
 
 /// Where skipped tests are noted.
 const SKIPPED: &str = "/tmp/skipped";
 
-/// Runs the tests that `filters` choose (all if empty), and relays what they print.
+/// Runs a part of the tests that `filters` choose (all if empty), and relays what they print.
 ///
 /// # Errors
 /// When they cannot be started.
-pub(super) fn run(filters: &[String]) -> Result<Verdict> {
+pub(super) fn run(filters: &[String], part: Part) -> Result<Verdict> {
+    let chosen = if part == Part::WHOLE { filters.to_vec() } else { names(filters, part)? };
     let (output, theirs) = std::io::pipe().context("cannot make a pipe")?;
     let child = Command::new(KERNEL_TESTS)
         .args(["--test-threads=1", "--nocapture"])
-        .args(filters)
+        .args(chosen)
         .env(ctwatch::BINARY, CTWATCH)
         .env(skip::SKIP_LOG, SKIPPED)
         .stdin(Stdio::null())
@@ -43,6 +44,25 @@ pub(super) fn run(filters: &[String]) -> Result<Verdict> {
     let result = relay.join().ok().flatten();
     let skipped = std::fs::read_to_string(SKIPPED).map_or(0, |text| text.lines().count() as u64);
     Ok(Verdict::from_result(result, skipped))
+}
+
+/// The arguments that choose a part of the tests by their names.
+fn names(filters: &[String], part: Part) -> Result<Vec<String>> {
+    let listed = Command::new(KERNEL_TESTS)
+        .args(["--list", "--format", "terse"])
+        .args(filters)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {KERNEL_TESTS}"))?;
+    anyhow::ensure!(listed.status.success(), "the tests cannot be listed: {}", listed.status);
+    let listed = String::from_utf8(listed.stdout).context("a test's name cannot be read")?;
+    let names = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    let mut chosen: Vec<String> =
+        names.skip(part.first).step_by(part.of).map(str::to_owned).collect();
+    // Without any name all would be run.
+    anyhow::ensure!(!chosen.is_empty(), "there are fewer tests than machines for them");
+    chosen.push("--exact".to_owned());
+    Ok(chosen)
 }
 
 /// Waits for every child, as process 1 must for orphans, until the one with this id has ended, and returns how.
