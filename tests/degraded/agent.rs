@@ -53,9 +53,10 @@ fn metrics_are_what_the_kernel_counts() {
 fn ten_thousand_sources_have_no_more_series_than_are_listed_and_none_when_they_are_idle() {
     let Some(gateway) = gateway() else { return };
     let name = gateway.gateway().name();
-    let many = 10_000;
+    // Sources with fewer entries each would be taken for made up, and not be listed at all.
+    let many = 30_000;
     FlowPlan::udp(ip("10.0.4.1"), many)
-        .from_sources(std::num::NonZeroU64::new(many).unwrap())
+        .from_sources(std::num::NonZeroU64::new(many / 3).unwrap())
         .send(gateway.client())
         .unwrap();
     FlowPlan::udp(ip("10.0.1.66"), FLOWS).send(gateway.client()).unwrap();
@@ -117,7 +118,7 @@ fn what_it_records_is_what_it_served() {
         for snapshot in &served {
             assert!(lines.contains(snapshot), "{snapshot}");
         }
-        assert!(lines.len() > served.len() && !said.contains("cut off"), "{said}");
+        assert!(lines.len() >= served.len() && !said.contains("cut off"), "{said}");
         assert!(lines.iter().any(|line| *at(line, "totals.entries") == flows));
     }
     let (earlier, said) = replayed(&folder.path().join("recording.1"));

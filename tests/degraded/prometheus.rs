@@ -164,6 +164,7 @@ fn what_prometheus_has_is_what_watch_says_for_the_length_of_a_flood() {
         Ok(prometheus.ask("/api/v1/query?query=time()").ok())
     })
     .unwrap();
+    live.snapshot("the first snapshot", |_| true);
     let start_s = prometheus.now_s();
     let flood = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/flood.ctw");
     let from = ["--from", flood.to_str().unwrap(), "--speed", "4x", "--listen", HOOKED];

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _, text},
+    encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -317,18 +317,27 @@ fn write(
         Kind::Gauge => MetricType::Gauge,
     };
     let mut metric = to.encode_descriptor(name, help, None, metric_type)?;
+    // An empty set of labels would be written as one.
+    if let [(labels, value)] = samples
+        && labels.is_empty()
+    {
+        return encode(kind, *value, metric);
+    }
     for (labels, value) in samples {
-        let sample = metric.encode_family(labels)?;
-        match (kind, *value) {
-            (Kind::Counter, Value::Count(count)) => ConstCounter::new(count).encode(sample)?,
-            (Kind::Counter, Value::Real(real)) => ConstCounter::new(real).encode(sample)?,
-            (Kind::Gauge, Value::Count(count)) => ConstGauge::new(count).encode(sample)?,
-            (Kind::Gauge, Value::Real(real)) => ConstGauge::new(real).encode(sample)?,
-            (_, Value::Difference(difference)) => ConstGauge::new(difference).encode(sample)?,
-            (_, Value::Unknown) => {}
-        }
+        encode(kind, *value, metric.encode_family(labels)?)?;
     }
     Ok(())
+}
+
+fn encode(kind: Kind, value: Value, sample: MetricEncoder<'_>) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Count(count)) => ConstCounter::new(count).encode(sample),
+        (Kind::Counter, Value::Real(real)) => ConstCounter::new(real).encode(sample),
+        (Kind::Gauge, Value::Count(count)) => ConstGauge::new(count).encode(sample),
+        (Kind::Gauge, Value::Real(real)) => ConstGauge::new(real).encode(sample),
+        (_, Value::Difference(difference)) => ConstGauge::new(difference).encode(sample),
+        (_, Value::Unknown) => Ok(()),
+    }
 }
 
 #[cfg(test)]
