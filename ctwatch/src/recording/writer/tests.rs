@@ -128,7 +128,7 @@ fn what_the_machine_was_is_kept_when_it_changes_and_each_part_begins_with_it() {
     assert!(writer.finish().unwrap().full_parts > 3);
     // The part in which they were read is gone.
     let mut parts = crate::recording::parts::Parts::open(&path).unwrap();
-    assert_eq!(parts.read_bytes(), 0);
+    assert!(parts.read_bytes() < parts.bytes());
     while parts.read().unwrap().is_some() {}
     assert_eq!(parts.machine_state(1), Some(&state(1, 300)));
     assert_eq!(parts.machine_state(2), Some(&state(2, 200)));
