@@ -44,7 +44,10 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 /// The lines of code that hold one of the words; comments and unit tests are left out.
 fn lines_with(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     let mut hits = Vec::new();
-    for (path, text) in sources {
+    let is_code = |path: &Path| {
+        !path.file_name().is_some_and(|name| name == "tests.rs" || name == "reference_tests.rs")
+    };
+    for (path, text) in sources.iter().filter(|(path, _)| is_code(path)) {
         let code_lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
         for (number, line) in code_lines.enumerate() {
             let code = line.split("//").next().unwrap_or_default();

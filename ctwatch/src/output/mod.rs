@@ -16,6 +16,6 @@ pub mod what_if;
 pub mod wrap;
 
 #[cfg(test)]
-mod reference;
+mod reference_tests;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -76,7 +76,7 @@ fn the_reference_in_docs_is_current() {
     let current = format!(
         "# Every number, and what it means
 
-This file is made from the source (`{UPDATE}=1 cargo test -p ctwatch --lib reference`); a test fails when it is stale.
+This file is made from the source (`{UPDATE}=1 cargo test -p ctwatch --lib reference_tests`); a test fails when it is stale.
 
 What a mode cannot see is `null` in JSON, `-` for people, and no sample among the metrics: never 0.
 
