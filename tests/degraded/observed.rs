@@ -33,10 +33,10 @@ pub(crate) fn has_kprobes() -> bool {
     Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
 }
 
-/// Arguments that look at the gateway without hooks, also where hooks would be possible.
+/// Arguments that look at the gateway without hooks, also where hooks would be possible. They are not looked for either, which
+/// takes seconds in a program that is not optimised; that they are not found is what `all_namespaces` begins with.
 pub(crate) fn without_hooks<'a>(gateway: &'a Gateway, arguments: &[&'a str]) -> Vec<&'a str> {
-    let attach: &[&str] = if has_kprobes() { &["--attach", "netlink"] } else { &[] };
-    [arguments, &["--netns", gateway.gateway().name()], attach].concat()
+    [arguments, &["--netns", gateway.gateway().name(), "--attach", "netlink"]].concat()
 }
 
 /// Starts `ctwatch watch --json` on the gateway and waits for its first line: from then on everything is followed.

@@ -33,7 +33,7 @@ fn everything_is_told(rung: &str, gateway: &Gateway) {
     sent += end_by_itself(gateway);
     sent += fail_to_insert(gateway);
     block_and_unblock(gateway, &mut events);
-    let read = || Ok(counters::entries(gateway.gateway())?);
+    let read = || counters::entries(gateway.gateway());
     let held = wait::until_quiet(wait::PATIENCE, Duration::from_millis(500), "the table", read);
     let held = held.unwrap();
     let counted = conntrack_statistics(gateway.gateway()).unwrap().since(&before);

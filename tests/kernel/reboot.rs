@@ -210,7 +210,7 @@ fn reboot_3_with_the_module_loaded_late() {
     // Without the rule of udev's nothing makes the settings of a module that comes late: but its buckets it is given.
     fs::remove_file(persist::UDEV_FILE).unwrap();
     fs::remove_file(persist::MODULES_FILE).unwrap();
-    let ids = foretold().findings.iter().map(|finding| finding.id).collect::<Vec<_>>();
+    let ids = foretold().findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids, ["before_the_module_loads", "limit_from_hashsize"]);
     load_again(&udev);
     let without = values();
