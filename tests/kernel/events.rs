@@ -102,14 +102,17 @@ fn fail_to_insert(gateway: &Gateway) -> u64 {
 
 fn block_and_unblock(gateway: &Gateway, events: &mut Ctwatch) {
     let state = tempfile::tempdir().unwrap();
-    let state = state.path().display().to_string();
-    let place = ["--netns", gateway.gateway().name(), "--state-dir", &state];
+    let place = ["--netns", gateway.gateway().name()];
     for (command, reason) in [
         (["block", "10.0.1.66", "--now", "--why", "it floods"].as_slice(), "blocked"),
         (&["unblock", "10.0.1.66"], "lifted"),
     ] {
         let arguments = [command, &place].concat();
-        let ended = Command::new(ctwatch()).args(arguments).output().unwrap();
+        let ended = Command::new(ctwatch())
+            .args(arguments)
+            .env("CTWATCH_STATE_DIR", state.path().join("state"))
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(0), "{said}");
         let of_reason = |line: &Value| line["kind"] == "blocked" && line["reason"] == reason;

@@ -23,7 +23,7 @@ const FLOOD_PER_S: NonZeroU64 = NonZeroU64::new(400).unwrap();
 const TABS: [(&str, &str, &str); 5] = [
     ("the sources", "1", "10.0.1.66"),
     ("one source", "\r", "residency"),
-    ("events", "2", "refused (table full)"),
+    ("events", "2", "[table full]"),
     ("advice", "4", "CAUSE: single_source"),
     ("health", "6", "HOOKS"),
 ];
