@@ -12,7 +12,7 @@ use crate::{
     screen::{state::State, style::Role},
 };
 
-const INDENT: usize = 20;
+const INDENT: usize = 24;
 
 /// All of it.
 pub(super) fn page(state: &State, width: usize) -> Vec<PageLine> {
