@@ -128,15 +128,17 @@ fn blocks_and_caps_are_told_as_they_begin_and_end() {
     let Some(gateway) = gateway() else { return };
     FlowPlan::udp(ip("10.0.1.66"), 1).send(gateway.client()).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let state = state.path().display().to_string();
     let command = ["events", "--json", "--kind", "blocked", "--source", "10.0.1.66"];
     let place = ["--attach", "netlink", "--netns", gateway.gateway().name()];
     let arguments = [command.as_slice(), &place].concat();
     let mut events = Ctwatch::start(&ctwatch(), &arguments).unwrap();
     let run = |command: &[&str]| {
-        let place = ["--netns", gateway.gateway().name(), "--state-dir", &state];
-        let arguments = [command, &place].concat();
-        let ended = Command::new(ctwatch()).args(arguments).output().unwrap();
+        let ended = Command::new(ctwatch())
+            .args(command)
+            .args(["--netns", gateway.gateway().name()])
+            .env("CTWATCH_STATE_DIR", state.path().join("state"))
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(0), "{said}");
     };

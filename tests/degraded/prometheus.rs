@@ -160,8 +160,11 @@ fn what_prometheus_has_is_what_watch_says_for_the_length_of_a_flood() {
 
     let prometheus = Prometheus { gateway, _programs: programs };
     let gateway = &prometheus.gateway;
-    wait::until(wait::PATIENCE, "Prometheus", || {
-        Ok(prometheus.ask("/api/v1/query?query=time()").ok())
+    // It takes up targets up to five seconds after its start (`updatert`, discovery/manager.go).
+    wait::until(wait::PATIENCE, "Prometheus and its first round", || {
+        let targets = prometheus.ask("/api/v1/query?query=up");
+        let is_known = |data: &Value| data["result"].as_array().is_some_and(|up| up.len() == 2);
+        Ok(targets.is_ok_and(|data| is_known(&data)).then_some(()))
     })
     .unwrap();
     live.snapshot("the first snapshot", |_| true);
@@ -289,7 +292,12 @@ fn every_panel_has_data(prometheus: &Prometheus, start_s: f64, live: &Agent) {
             let gateways = format!("{}|{HOOKED}", live.address);
             Ok((!data(query, &gateways).is_empty()).then_some(()))
         })
-        .unwrap();
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}; scrapes: {:?}",
+                prometheus.query_since(&format!("up{{instance=\"{HOOKED}\"}}"), start_s)
+            )
+        });
         if data(query, &live.address).is_empty() {
             let why = NEEDS_HOOKS.iter().find(|(metric, _)| metric_names(query).contains(metric));
             assert!(why.is_some(), "nothing without hooks for {panel}: {query}");
