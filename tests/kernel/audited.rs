@@ -33,9 +33,17 @@ impl Audited {
     /// One side of an identity, which all audits agree on.
     #[track_caller]
     pub(crate) fn left(&self, id: &str) -> u64 {
-        let mut lefts = self.audits.iter().map(|(_, audit)| number(identity(audit, id), "left"));
-        let first = lefts.next().unwrap();
-        assert!(lefts.all(|left| left == first), "{id}: {:?}", self.audits);
+        self.sum(&[id])
+    }
+
+    /// The sum of one side of some identities, which all audits agree on: they end one after another, and the garbage
+    /// collector may throw entries out meanwhile.
+    #[track_caller]
+    pub(crate) fn sum(&self, ids: &[&str]) -> u64 {
+        let sum = |audit| ids.iter().map(|id| number(identity(audit, id), "left")).sum::<i64>();
+        let mut sums = self.audits.iter().map(|(_, audit)| sum(audit));
+        let first = sums.next().unwrap();
+        assert!(sums.all(|sum| sum == first), "{ids:?}: {:?}", self.audits);
         u64::try_from(first).unwrap()
     }
 }

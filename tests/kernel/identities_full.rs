@@ -45,7 +45,7 @@ fn identities_after_floods_over_a_small_limit() {
         assert_eq!(refused, found.kernel.get("drop"), "{name}");
         assert_eq!(evicted, found.kernel.get("early_drop"), "{name}");
         assert_eq!(found.left("witness_new"), sent, "{name}");
-        assert_eq!(found.left("held") + found.left("witness_ended"), sent - refused, "{name}");
+        assert_eq!(found.sum(&["held", "witness_ended"]), sent - refused, "{name}");
     }
 }
 
