@@ -11,6 +11,8 @@ use ctwatch_lab::{Flood, FlowPlan, Gateway, counters, wait};
 
 use crate::observed::{ctwatch, gateway, ip, rung};
 
+/// How many entries a flood from made-up addresses fills.
+const SPOOFED: u64 = 8000;
 const LIMIT: u64 = 2000;
 /// Many more buckets than entries: the kernel seeks somebody to evict in eight of them only, so it refuses most.
 const BUCKETS: u64 = 65_536;
@@ -82,15 +84,15 @@ fn blocklist_spares_the_operator_and_the_router_and_says_why() {
 fn blocklist_of_a_spoofed_flood_names_nobody_and_says_what_would_help() {
     let Some(gateway) = gateway() else { return };
     let _buckets = GlobalSetting::buckets(BUCKETS).unwrap();
-    let _limit = GlobalSetting::limit(20_000).unwrap();
+    let _limit = GlobalSetting::limit(SPOOFED).unwrap();
     gateway.do_not_masquerade(VICTIM).unwrap();
     others(OTHERS * ENTRIES_OF_OTHERS).send(gateway.client()).unwrap();
     let flood = FlowPlan::tcp_syn(ip("10.0.1.2"), 1_000_000)
         .to(VICTIM.into(), 443)
         .from_scattered(Ipv4Addr::new(20, 0, 0, 0))
-        .at_rate(NonZeroU64::new(4000).unwrap());
+        .at_rate(NonZeroU64::new(1500).unwrap());
     let flood = Flood::start(gateway.client(), flood).unwrap();
-    full(&gateway, 20_000);
+    full(&gateway, SPOOFED);
     let output = blocklist(&gateway, &["--format", "plain"]);
     println!("{}", said(&output));
     assert!(listed(&output).is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
