@@ -14,7 +14,7 @@ use crate::{Flood, FlowPlan, Gateway, GatewayPlan, Terminal, counters, wait};
 
 /// What each key is, and what the screen has once it has answered it. They take turns, and lead back to where they began.
 const KEYS: [(&str, &str, &str); 12] = [
-    ("?", "help", "COLUMNS"),
+    ("?", "help", "KEYS"),
     ("\x1b", "back", "HELD▼"),
     ("s", "sort by the next column", "NEW/S▼"),
     ("S", "sort by the one before", "HELD▼"),
