@@ -13,7 +13,7 @@ use clap::Args;
 use crate::{Flood, FlowPlan, Gateway, GatewayPlan, Terminal, counters, wait};
 
 /// What each key is, and what the screen has once it has answered it. They take turns, and lead back to where they began.
-const KEYS: [(&str, &str, &str); 12] = [
+const KEYS: [(&str, &str, &str); 10] = [
     ("?", "help", "KEYS"),
     ("\x1b", "back", "HELD▼"),
     ("s", "sort by the next column", "NEW/S▼"),
@@ -24,8 +24,6 @@ const KEYS: [(&str, &str, &str); 12] = [
     ("6", "health", "HOOKS"),
     ("2", "events", "Tab next"),
     ("1", "sources", "HELD▼"),
-    ("\r", "into a source", "residency"),
-    ("\x1b", "out of it", "HELD▼"),
 ];
 /// A terminal as wide as those of the table.
 const SIZE: (u16, u16) = (120, 40);
