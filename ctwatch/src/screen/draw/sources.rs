@@ -50,10 +50,11 @@ pub(super) fn draw(state: &State, canvas: &mut Canvas<'_>, area: Rect) {
         }
     }
     if visible.is_empty() {
-        let why = if snapshot.sources.is_empty() {
-            "no source holds anything"
-        } else {
-            "no source matches the filter; Esc takes it away"
+        let is_flooded = snapshot.floods.as_ref().is_some_and(|floods| !floods.is_empty());
+        let why = match (snapshot.sources.is_empty(), is_flooded) {
+            (true, true) => "no source stands out: all that is held is in the floods above",
+            (true, false) => "no source holds anything",
+            (false, _) => "no source matches the filter; Esc takes it away",
         };
         canvas.line(area, 1, &[(Role::Plain, why.to_owned())]);
     }
