@@ -107,7 +107,7 @@ impl Served {
             snapshots: latest.snapshots().cloned().collect(),
             age,
             floor_entries: self.floor_entries,
-            process: own_process::read().ok(),
+            process: own_process::read(),
             recording: latest.recording(),
         };
         match page.text(form) {

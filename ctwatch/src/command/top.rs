@@ -24,7 +24,7 @@ use crate::{
     cli::TopArguments,
     clock,
     exit::CommandError,
-    host::{memory, own_memory},
+    host::{memory, own_process},
     model::{
         event::Kinds,
         limits::{Limits, SortBy},
@@ -240,7 +240,7 @@ impl Top {
         let used = now.saturating_sub(std::mem::replace(&mut self.cpu_ns, now));
         Cost {
             cpu: used as f64 / SECOND.as_nanos() as f64,
-            memory_bytes: own_memory::resident_bytes(),
+            memory_bytes: own_process::read().map(|process| process.resident_memory_bytes),
             entry_bytes: self.entry_bytes,
         }
     }

@@ -19,7 +19,6 @@ pub mod namespace;
 pub mod namespace_list;
 pub mod next_hops;
 pub mod nft_rules;
-pub mod own_memory;
 pub mod own_process;
 pub mod persistence;
 pub mod programs;

@@ -1,32 +1,22 @@
 //! What this process has taken so far.
 
-use std::{fs, io};
+use std::fs;
 
-use crate::model::own::Process;
+use crate::{clock, model::own::Process};
 
-/// Reads it.
-///
-/// # Errors
-///
-/// If `/proc` is not there, or has another form.
-pub fn read() -> io::Result<Process> {
-    let text = fs::read_to_string("/proc/self/stat")?;
-    let pages = rustix::param::page_size() as u64;
-    parse(&text, rustix::param::clock_ticks_per_second(), pages).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat has another form")
+/// Reads it; `None` if `/proc` is not there, or has another form.
+pub fn read() -> Option<Process> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let page_bytes = u64::try_from(rustix::param::page_size()).ok()?;
+    Some(Process {
+        cpu_s: clock::process_cpu_ns() as f64 / 1e9,
+        resident_memory_bytes: resident_pages(&statm)?.checked_mul(page_bytes)?,
     })
 }
 
-/// Times are in ticks, memory in pages (proc(5); `do_task_stat`, fs/proc/array.c).
-fn parse(text: &str, ticks_per_s: u64, page_bytes: u64) -> Option<Process> {
-    // The name of the program may hold anything, and ends with the last bracket.
-    let behind_name = text.rsplit_once(')')?.1;
-    let number = |place: usize| behind_name.split_whitespace().nth(place)?.parse::<u64>().ok();
-    let (user, system, resident) = (number(11)?, number(12)?, number(21)?);
-    Some(Process {
-        cpu_s: (user + system) as f64 / ticks_per_s as f64,
-        resident_memory_bytes: resident * page_bytes,
-    })
+/// The second number, behind the size (`proc_pid_statm`, fs/proc/array.c).
+fn resident_pages(statm: &str) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -34,15 +24,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_stand_behind_a_name_that_may_hold_anything() {
-        let text = "7 (a) b (c) S 1 7 7 0 -1 4194560 90 0 0 0 150 50 0 0 20 0 3 0 9 1000 300 18446744073709551615 1\n";
-        let expected = Process { cpu_s: 2.0, resident_memory_bytes: 1_228_800 };
-        assert_eq!(parse(text, 100, 4096), Some(expected));
-        assert_eq!(parse("7 (a) S 1", 100, 4096), None);
+    fn the_resident_pages_are_the_second_number() {
+        assert_eq!(resident_pages("1000 300 200 50 0 400 0\n"), Some(300));
+        assert_eq!(resident_pages("1000"), None);
     }
 
     #[test]
-    fn this_process_has_some_memory() {
-        assert!(read().unwrap().resident_memory_bytes > 1 << 20);
+    fn this_process_has_taken_something() {
+        let Process { cpu_s, resident_memory_bytes } = read().unwrap();
+        assert!(cpu_s > 0.0 && (1 << 20..1 << 40).contains(&resident_memory_bytes));
     }
 }

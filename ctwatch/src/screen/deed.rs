@@ -1,4 +1,4 @@
-//! What can be done to the system from the screen: commands of ctwatch, each shown as it would be typed, and run only after
+//! What can be done to the system from the screen: commands of ctwatch, each shown first, and run only after
 //! a second key. The screen changes nothing by itself.
 
 use ipnet::IpNet;
@@ -39,7 +39,7 @@ pub enum Stage {
 }
 
 impl Deed {
-    /// The command as it is typed, without where it looks; no word of it has a space.
+    /// The command as it is typed, without the namespace and the reason, which are added; no word of it has a space.
     pub fn command(&self) -> String {
         match self {
             Self::Block(network) => format!("ctwatch block {}", element(network)),
