@@ -112,8 +112,10 @@ fn the_screen_shows_the_sources_and_does_what_keys_say() {
     // Each of its flows went to the same place.
     top.shows("", &format!("{FLOWS:>9} > "));
     top.terminal.resize(80, 24).unwrap();
-    top.shows("\x1b", "HELD");
-    top.shows("6", "HOOKS");
+    top.shows("\x1b", "NEW/S▼");
+    top.shows("\r", "residency");
+    // Both at once, as a slow line delivers them.
+    top.shows("\x1b6", "HOOKS");
     top.shows("G", "insert_failed");
     top.shows("4", "CAUSE: ");
     top.shows("3", gateway.gateway().name());

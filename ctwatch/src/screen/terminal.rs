@@ -116,10 +116,10 @@ impl Terminal {
         let reader = move || {
             // It ends with the terminal, or with the program.
             while let Ok(event) = event::read() {
-                if let Some(input) = input(&event)
-                    && keys.blocking_send(input).is_err()
-                {
-                    return;
+                for input in inputs_of(&event) {
+                    if keys.blocking_send(input).is_err() {
+                        return;
+                    }
                 }
             }
         };
@@ -304,20 +304,35 @@ fn install_panic_hook() {
     }));
 }
 
-fn input(event: &Event) -> Option<Input> {
-    match event {
-        Event::Resize(..) => size().ok().map(|(columns, lines)| Input::Resize(columns, lines)),
-        Event::Key(pressed) if pressed.kind != KeyEventKind::Release => {
-            key(*pressed).map(Input::Key)
+fn inputs_of(event: &Event) -> impl Iterator<Item = Input> + use<> {
+    let inputs = match event {
+        Event::Resize(..) => {
+            [size().ok().map(|(columns, lines)| Input::Resize(columns, lines)), None]
         }
-        _ => None,
+        Event::Key(pressed) if pressed.kind != KeyEventKind::Release => {
+            keys_of(*pressed).map(|key| key.map(Input::Key))
+        }
+        _ => [None, None],
+    };
+    inputs.into_iter().flatten()
+}
+
+/// Escape and the key after it arrive together on a slow line, as Alt and a key do on any: bytes do not tell one from the
+/// other, and here no key has a meaning with Alt.
+fn keys_of(pressed: KeyEvent) -> [Option<Key>; 2] {
+    if !pressed.modifiers.contains(KeyModifiers::ALT) {
+        return [key(pressed), None];
+    }
+    match pressed.code {
+        KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace => {
+            [Some(Key::Escape), key(pressed)]
+        }
+        // Terminals send these with Alt in a sequence of their own.
+        _ => [None, None],
     }
 }
 
 fn key(pressed: KeyEvent) -> Option<Key> {
-    if pressed.modifiers.contains(KeyModifiers::ALT) {
-        return None;
-    }
     let is_control = pressed.modifiers.contains(KeyModifiers::CONTROL);
     Some(match pressed.code {
         // What some terminals send for backspace.
@@ -371,11 +386,18 @@ mod tests {
 
     #[test]
     fn keys_are_known_by_what_they_mean() {
-        let pressed = |code, modifiers| key(KeyEvent::new(code, modifiers));
-        assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Control('c')));
-        assert_eq!(pressed(KeyCode::Char('R'), KeyModifiers::SHIFT), Some(Key::Character('R')));
-        assert_eq!(pressed(KeyCode::Char('h'), KeyModifiers::CONTROL), Some(Key::Backspace));
-        assert_eq!(pressed(KeyCode::Char('p'), KeyModifiers::ALT), None);
-        assert_eq!(pressed(KeyCode::F(5), KeyModifiers::NONE), None);
+        let pressed = |code, modifiers| -> Vec<Key> {
+            keys_of(KeyEvent::new(code, modifiers)).into_iter().flatten().collect()
+        };
+        assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), [Key::Control('c')]);
+        assert_eq!(pressed(KeyCode::Char('R'), KeyModifiers::SHIFT), [Key::Character('R')]);
+        assert_eq!(pressed(KeyCode::Char('h'), KeyModifiers::CONTROL), [Key::Backspace]);
+        assert_eq!(pressed(KeyCode::F(5), KeyModifiers::NONE), []);
+        assert_eq!(
+            pressed(KeyCode::Char('p'), KeyModifiers::ALT),
+            [Key::Escape, Key::Character('p')]
+        );
+        assert_eq!(pressed(KeyCode::Enter, KeyModifiers::ALT), [Key::Escape, Key::Enter]);
+        assert_eq!(pressed(KeyCode::Up, KeyModifiers::ALT), []);
     }
 }
