@@ -9,7 +9,10 @@ use super::{
     message::{Content, Request},
     socket::ConntrackSocketError,
 };
-use crate::host::{modules, namespace::NetworkNamespace};
+use crate::host::{
+    modules::{self, Part},
+    namespace::NetworkNamespace,
+};
 
 /// `NFT_MSG_NEWOBJ` of `NFNL_SUBSYS_NFTABLES` (include/uapi/linux/netfilter/nf_tables.h).
 const MESSAGE_NFT_OBJECT: u16 = 10 << 8 | 18;
@@ -27,13 +30,13 @@ const NFT_OBJECT_CT_TIMEOUT: u32 = 7;
 /// Without nf_conntrack_netlink they cannot be asked for; or the kernel refused.
 pub fn count_in(namespace: &NetworkNamespace) -> Result<u64, ConntrackSocketError> {
     let mut count = 0;
-    if modules::is_there("nf_tables", "nf_tables_") {
+    if modules::is_there(Part::Tables) {
         DumpSocket::open_in(namespace)?.ask(Request::NftObjects, |content| {
             count += u64::from(is_timeout_object(&content));
             ControlFlow::Continue(())
         })?;
     }
-    if modules::is_there("nfnetlink_cttimeout", "cttimeout_") {
+    if modules::is_there(Part::TimeoutPolicies) {
         DumpSocket::open_in(namespace)?.ask(Request::TimeoutPolicies, |content| {
             count += u64::from(matches!(content, Content::Other(MESSAGE_TIMEOUT_POLICY, _)));
             ControlFlow::Continue(())

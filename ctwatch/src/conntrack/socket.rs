@@ -7,7 +7,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use super::attribute::DecodeError;
 use crate::host::{
-    modules::{self, Presence},
+    modules::{self, Part, Presence},
     namespace::{NamespaceError, NetworkNamespace},
 };
 
@@ -123,7 +123,7 @@ pub(super) enum Datagram {
 }
 
 fn present() -> Result<Presence, ConntrackSocketError> {
-    match modules::conntrack_netlink() {
+    match modules::presence_of(Part::ConntrackNetlink) {
         Presence::Absent => Err(ConntrackSocketError::ModuleNotLoaded),
         presence => Ok(presence),
     }

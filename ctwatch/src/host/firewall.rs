@@ -4,7 +4,8 @@
 use std::fs;
 
 use super::{
-    iptables_rules, modules,
+    iptables_rules,
+    modules::{self, Part},
     namespace::NetworkNamespace,
     nft_rules,
     programs::{self, Reader, ReaderError},
@@ -62,7 +63,7 @@ fn read() -> Firewall {
     let mut uses = RuleUses::default();
     let mut unread = Vec::new();
     let mut failed = |why: String| unread.push(Unread { what: WHAT.into(), why });
-    if modules::is_there("nf_tables", "nf_tables_")
+    if modules::is_there(Part::Tables)
         && let Err(why) = read_nft(&mut uses)
     {
         failed(why);

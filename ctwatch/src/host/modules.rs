@@ -35,31 +35,61 @@ pub fn is_conntrack_in_transit() -> bool {
     Machine::running().is_in_transit("nf_conntrack")
 }
 
-/// Whether `nf_conntrack_netlink`, which lists entries and tells of their events, is there.
-///
-/// While it is absent no `NETLINK_NETFILTER` socket may be opened: opening it, sending a request and joining
-/// a group each make the kernel load a module (`netlink_create`, net/netlink/af_netlink.c;
-/// `nfnetlink_rcv_msg` and `nfnetlink_bind`, net/netfilter/nfnetlink.c).
-///
-/// Where it is not a loaded module this reads `/proc/kallsyms`, some ten milliseconds, the first time.
-pub fn conntrack_netlink() -> Presence {
-    static RUNNING: OnceLock<Machine> = OnceLock::new();
-    RUNNING.get_or_init(Machine::running).conntrack_netlink()
+/// A part of the kernel that a module may bring, besides conntrack itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `nf_conntrack_netlink`, which lists entries and tells of their events.
+    ///
+    /// While it is absent no `NETLINK_NETFILTER` socket may be opened: opening it, sending a request and joining
+    /// a group each make the kernel load a module (`netlink_create`, net/netlink/af_netlink.c;
+    /// `nfnetlink_rcv_msg` and `nfnetlink_bind`, net/netfilter/nfnetlink.c).
+    ConntrackNetlink,
+    /// `nf_tables`, which rules of nft are kept by.
+    Tables,
+    /// `nfnetlink_cttimeout`, which policies of `nfct timeout` are kept by.
+    TimeoutPolicies,
 }
 
-/// Whether a part of the kernel is there: as a module of that name, or built in, which a function whose name begins with
-/// `prefix` shows.
-pub fn is_there(module: &str, prefix: &str) -> bool {
-    let machine = Machine::running();
-    machine.is_live_module(module) || machine.has_built_in_symbol(prefix)
+impl Part {
+    const ALL: [Self; 3] = [Self::ConntrackNetlink, Self::Tables, Self::TimeoutPolicies];
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::ConntrackNetlink => "nf_conntrack_netlink",
+            Self::Tables => "nf_tables",
+            Self::TimeoutPolicies => "nfnetlink_cttimeout",
+        }
+    }
+
+    /// What names of its functions begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::ConntrackNetlink => "ctnetlink_",
+            Self::Tables => "nf_tables_",
+            Self::TimeoutPolicies => "cttimeout_",
+        }
+    }
+}
+
+/// Whether a part of the kernel is there.
+///
+/// Where it is not a loaded module this reads `/proc/kallsyms`, some ten milliseconds, the first time.
+pub fn presence_of(part: Part) -> Presence {
+    static RUNNING: OnceLock<Machine> = OnceLock::new();
+    RUNNING.get_or_init(Machine::running).presence_of(part)
+}
+
+/// Whether a part of the kernel is there; as [`presence_of`].
+pub fn is_there(part: Part) -> bool {
+    presence_of(part) != Presence::Absent
 }
 
 /// Where /proc and /sys are, so that tests can have their own.
 #[derive(Debug)]
 struct Machine {
     root: PathBuf,
-    /// Whether ctnetlink is built in, once that is known: it does not change.
-    has_ctnetlink: OnceLock<bool>,
+    /// Which parts are built in, once that is known: it does not change.
+    built_in: OnceLock<Vec<Part>>,
 }
 
 impl Machine {
@@ -68,7 +98,7 @@ impl Machine {
     }
 
     fn at(root: PathBuf) -> Self {
-        Self { root, has_ctnetlink: OnceLock::new() }
+        Self { root, built_in: OnceLock::new() }
     }
 
     fn conntrack(&self) -> Presence {
@@ -81,10 +111,10 @@ impl Machine {
         }
     }
 
-    fn conntrack_netlink(&self) -> Presence {
-        if self.is_live_module("nf_conntrack_netlink") {
+    fn presence_of(&self, part: Part) -> Presence {
+        if self.is_live_module(part.module()) {
             Presence::Module
-        } else if *self.has_ctnetlink.get_or_init(|| self.has_built_in_symbol("ctnetlink_")) {
+        } else if self.built_in.get_or_init(|| self.built_in()).contains(&part) {
             Presence::BuiltIn
         } else {
             Presence::Absent
@@ -106,24 +136,30 @@ impl Machine {
         Some(std::fs::read_to_string(path).ok()?.trim_end().to_owned())
     }
 
-    /// Whether a function of that prefix belongs to the kernel itself. `/proc/kallsyms` gives everyone the
-    /// names, without the addresses, and `[MODULE]` behind the name of a module's function.
-    fn has_built_in_symbol(&self, prefix: &str) -> bool {
-        let Ok(file) = File::open(self.root.join("proc/kallsyms")) else { return false };
-        any_built_in(BufReader::with_capacity(1 << 16, file), prefix)
+    /// The parts with functions that belong to the kernel itself. `/proc/kallsyms` gives everyone the names, without the
+    /// addresses, and `[MODULE]` behind the name of a module's function.
+    fn built_in(&self) -> Vec<Part> {
+        match File::open(self.root.join("proc/kallsyms")) {
+            Ok(file) => built_in_by(BufReader::with_capacity(1 << 16, file)),
+            Err(_) => Vec::new(),
+        }
     }
 }
 
-fn any_built_in(mut symbols: impl BufRead, prefix: &str) -> bool {
+fn built_in_by(mut symbols: impl BufRead) -> Vec<Part> {
+    let mut found = Vec::new();
     let mut line = String::new();
-    while symbols.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+    while found.len() < Part::ALL.len() && symbols.read_line(&mut line).is_ok_and(|bytes| bytes > 0)
+    {
         let mut words = line.split_ascii_whitespace();
-        if words.nth(2).is_some_and(|name| name.starts_with(prefix)) && words.next().is_none() {
-            return true;
+        let name = words.nth(2).filter(|_| words.next().is_none()).unwrap_or_default();
+        let part = Part::ALL.into_iter().find(|part| name.starts_with(part.prefix()));
+        if let Some(part) = part.filter(|part| !found.contains(part)) {
+            found.push(part);
         }
         line.clear();
     }
-    false
+    found
 }
 
 #[cfg(test)]
@@ -149,7 +185,7 @@ mod tests {
     fn nothing_there_is_absent() {
         let (_directory, machine) = machine(&[]);
         assert_eq!(machine.conntrack(), Presence::Absent);
-        assert_eq!(machine.conntrack_netlink(), Presence::Absent);
+        assert_eq!(machine.presence_of(Part::ConntrackNetlink), Presence::Absent);
     }
 
     #[test]
@@ -163,7 +199,7 @@ mod tests {
         assert_eq!(machine.conntrack(), Presence::Module);
         assert!(!machine.is_in_transit("nf_conntrack"));
         assert!(machine.is_in_transit("nf_conntrack_netlink"));
-        assert_eq!(machine.conntrack_netlink(), Presence::Absent);
+        assert_eq!(machine.presence_of(Part::ConntrackNetlink), Presence::Absent);
     }
 
     #[test]
@@ -173,18 +209,22 @@ mod tests {
             ("sys/module/nf_conntrack/parameters/hashsize", "65536\n"),
             (
                 "proc/kallsyms",
-                "0000000000000000 T nf_ct_delete\n0000000000000000 t ctnetlink_parse_help\n",
+                "0000000000000000 T nf_ct_delete\n0000000000000000 t ctnetlink_parse_help\n\
+                 0000000000000000 t ctnetlink_done\n0000000000000000 t nf_tables_fill\t[nf_tables]\n\
+                 0000000000000000 t cttimeout_init\n",
             ),
         ]);
         assert_eq!(machine.conntrack(), Presence::BuiltIn);
         assert!(!machine.is_in_transit("nf_conntrack"));
-        assert_eq!(machine.conntrack_netlink(), Presence::BuiltIn);
+        assert_eq!(machine.presence_of(Part::ConntrackNetlink), Presence::BuiltIn);
+        assert_eq!(machine.presence_of(Part::Tables), Presence::Absent);
+        assert_eq!(machine.presence_of(Part::TimeoutPolicies), Presence::BuiltIn);
     }
 
     #[test]
     fn symbols_that_only_contain_the_prefix_do_not_count() {
         let (_directory, machine) =
             machine(&[("proc/kallsyms", "0 t __ctnetlink_glue\nnonsense\n\n0 t nf_ctnetlink_x\n")]);
-        assert_eq!(machine.conntrack_netlink(), Presence::Absent);
+        assert_eq!(machine.presence_of(Part::ConntrackNetlink), Presence::Absent);
     }
 }

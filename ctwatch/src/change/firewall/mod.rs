@@ -20,7 +20,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use self::listing::Listing;
 use crate::host::{
-    modules,
+    modules::{self, Part},
     namespace::{NamespaceError, NetworkNamespace},
     programs::{self, Ended, Reader, ReaderError},
 };
@@ -82,8 +82,7 @@ pub enum FirewallError {
 /// [`FirewallError`].
 pub fn read(namespace: &NetworkNamespace) -> Result<Listing, FirewallError> {
     let listed = namespace.run(|| {
-        modules::is_there("nf_tables", "nf_tables_")
-            .then(|| programs::output(Reader::OwnTable, None))
+        modules::is_there(Part::Tables).then(|| programs::output(Reader::OwnTable, None))
     })?;
     match listed {
         None => Ok(Listing::default()),
