@@ -12,14 +12,14 @@ use crate::observed::{
 
 /// How many connections on each rung, where there is time.
 const CONNECTIONS_LONG: u64 = 10_000_000;
-/// How many otherwise: a million on the two rungs of most kernels.
-const CONNECTIONS: u64 = 500_000;
+/// How many otherwise: half a million on the two rungs of most kernels.
+const CONNECTIONS: u64 = 250_000;
 /// So many are open at one time at most.
-const ROUND: u64 = 50_000;
+const ROUND: u64 = 25_000;
 /// The plans of so many rounds fit into the addresses that swallow; by then the same tuples have long been free.
-const ROUNDS_APART: u64 = 80;
+const ROUNDS_APART: u64 = 160;
 /// The memory may grow by so much after the first fifth, whatever the number of connections: what the allocator does not
-/// give back of a walk at the wrong moment. It is less than one entry of a list would take for each of them.
+/// give back of a walk at the wrong moment. A leak of a hundred bytes for each of them is more than that.
 const GROWTH_KB_MAX: u64 = 16_384;
 
 #[test]

@@ -12,11 +12,11 @@ use crate::observed::{
     watch,
 };
 
-const SPOOFED: u64 = 40_000;
+const SPOOFED: u64 = 20_000;
 const REAL: u64 = 3000;
 const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// After a walk there is a pause of twenty times what it took, and an emulated machine takes seconds for so many entries.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 #[test]
 fn spoofed_flood_is_one_line_and_no_list_of_innocents() {

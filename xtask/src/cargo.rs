@@ -20,11 +20,24 @@ pub(crate) fn cargo(workspace: &Workspace, arguments: &[&str]) -> Command {
     command
 }
 
+/// What is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Users, and whoever measures what they have.
+    Release,
+    /// Tests of the whole program: see Cargo.toml.
+    Lab,
+}
+
 /// A cargo command whose programs need no library of the machine that they run on.
-pub(crate) fn static_cargo(workspace: &Workspace, arguments: &[&str]) -> Command {
+pub(crate) fn static_cargo(workspace: &Workspace, profile: Profile, arguments: &[&str]) -> Command {
     let mut command = cargo(workspace, arguments);
+    let profile = match profile {
+        Profile::Release => "release",
+        Profile::Lab => "lab",
+    };
     command
-        .args(["--release", "--target", STATIC_TARGET])
+        .args(["--profile", profile, "--target", STATIC_TARGET])
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     command
 }

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::cargo;
+use crate::cargo::{self, Profile};
 use crate::process;
 use crate::workspace::Workspace;
 
 /// Builds `target/dist/ctwatch`.
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
     process::say("building the static ctwatch");
-    let mut command =
-        cargo::static_cargo(workspace, &["build", "--quiet", "--locked", "--package", "ctwatch"]);
+    let arguments = ["build", "--quiet", "--locked", "--package", "ctwatch"];
+    let mut command = cargo::static_cargo(workspace, Profile::Release, &arguments);
     let built = cargo::executable(&mut command, "ctwatch")?;
     let directory = workspace.target("dist");
     fs::create_dir_all(&directory)

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) use self::boot::Boot;
 use self::boot::{Part, What, machines_at_once};
 use crate::budget;
-use crate::cargo;
+use crate::cargo::{self, Profile};
 use crate::dist;
 use crate::outcome::Outcome;
 use crate::packages;
@@ -175,8 +175,8 @@ impl<'a> Lab<'a> {
                 (dist::build(workspace)?, build_lab(workspace)?, None)
             }
             Purpose::Test => {
-                let [ctwatch, lab, kernel_tests] = build_for_tests(workspace)?;
-                (ctwatch, lab, Some(kernel_tests))
+                let programs = build_for_tests(workspace)?;
+                (programs.ctwatch, programs.lab, Some(programs.kernel_tests))
             }
         };
         Ok(Self {
@@ -329,13 +329,22 @@ impl<'a> Lab<'a> {
 pub(crate) fn build_lab(workspace: &Workspace) -> Result<PathBuf> {
     process::say("building the lab");
     let arguments = ["build", "--quiet", "--locked", "--package", "ctwatch-lab"];
-    cargo::executable(&mut cargo::static_cargo(workspace, &arguments), "ctwatch-lab")
+    let mut command = cargo::static_cargo(workspace, Profile::Release, &arguments);
+    cargo::executable(&mut command, "ctwatch-lab")
 }
 
-/// ctwatch, the lab's program and the tests of the kernel, at once: one by one cargo would choose other features for what they
-/// have in common, and build it again for each.
-fn build_for_tests(workspace: &Workspace) -> Result<[PathBuf; 3]> {
-    process::say("building the static ctwatch, the lab and the kernel tests");
+/// What the tests of the whole program consist of.
+pub(crate) struct TestPrograms {
+    ctwatch: PathBuf,
+    lab: PathBuf,
+    kernel_tests: PathBuf,
+    /// The tests without hooks, which this machine runs itself.
+    pub(crate) degraded_tests: PathBuf,
+}
+
+/// All of them at once: one by one cargo would choose other features for what they have in common, and build it again for each.
+pub(crate) fn build_for_tests(workspace: &Workspace) -> Result<TestPrograms> {
+    process::say("building the static ctwatch, the lab, and the tests of the whole program");
     let arguments = [
         "build",
         "--quiet",
@@ -345,9 +354,12 @@ fn build_for_tests(workspace: &Workspace) -> Result<[PathBuf; 3]> {
         "--bin=ctwatch",
         "--bin=ctwatch-lab",
         "--test=kernel",
+        "--test=degraded",
     ];
-    let names = ["ctwatch", "ctwatch-lab", "kernel"];
-    cargo::executables(&mut cargo::static_cargo(workspace, &arguments), names)
+    let names = ["ctwatch", "ctwatch-lab", "kernel", "degraded"];
+    let mut command = cargo::static_cargo(workspace, Profile::Lab, &arguments);
+    let [ctwatch, lab, kernel_tests, degraded_tests] = cargo::executables(&mut command, names)?;
+    Ok(TestPrograms { ctwatch, lab, kernel_tests, degraded_tests })
 }
 
 /// The kernel that is named, or else the first of the usual ones.

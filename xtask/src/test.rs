@@ -43,7 +43,7 @@ const UNPACKED: &str = "CTWATCH_PROGRAMS";
 
 /// The scenarios that prove the numbers: of what comes and goes, of what is refused, each against the kernel's own, and of
 /// what is missed.
-const EXACT: [&str; 4] = [lab::EXACTNESS, "table_full", "identities", lab::TWO_PROCESSORS];
+const EXACT: [&str; 3] = [lab::EXACTNESS, "table_full", lab::TWO_PROCESSORS];
 
 /// The scenarios that have a long form.
 const LONG: [&str; 2] = ["soak", "many_sources"];
@@ -94,10 +94,7 @@ fn degraded(workspace: &Workspace, _: Extent) -> Result<Outcome> {
         outcome.skip(format!("degraded mode: {error:#}"));
         return Ok(outcome);
     }
-    // Of the whole workspace, as the unit tests: then cargo builds nothing anew.
-    let arguments =
-        ["test", "--quiet", "--locked", "--no-run", "--workspace", "--test", "degraded"];
-    let program = cargo::executable(&mut cargo::cargo(workspace, &arguments), "degraded")?;
+    let program = lab::build_for_tests(workspace)?.degraded_tests;
     let mut command = match process::as_root(program, &["CTWATCH_SKIP_LOG", "PATH", UNPACKED]) {
         Ok(command) => command,
         Err(error) => {
