@@ -179,6 +179,23 @@ fn it_follows_the_size_of_the_terminal() {
 }
 
 #[test]
+fn a_key_and_a_size_that_come_at_the_same_time_are_both_heard() {
+    let Some(gateway) = busy_gateway() else { return };
+    let mut top = Top::on(&gateway, 80, 24);
+    for (lines, key, what) in [(40, "6", "HOOKS"), (24, "1", "HELD▼")].repeat(20) {
+        top.terminal.resize(80, lines).unwrap();
+        top.terminal.press(key).unwrap();
+        let both = |text: &str| {
+            let last = text.lines().nth(usize::from(lines) - 1);
+            text.contains(what) && last.is_some_and(|line| line.contains("q quit"))
+        };
+        top.terminal.wait_for(&format!("{what} on {lines} lines"), both).unwrap();
+    }
+    top.terminal.press("q").unwrap();
+    top.ended(0);
+}
+
+#[test]
 fn without_colours_it_says_the_same() {
     let Some(gateway) = busy_gateway() else { return };
     let arguments = without_hooks(&gateway, &["--interval", "200ms"]);
