@@ -6,11 +6,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ctwatch_lab::{Namespace, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// After a walk there is a pause of twenty times what it took, and an emulated machine takes seconds for one.
+const WALK_PATIENCE: Duration = Duration::from_secs(120);
 
 /// An agent that runs in a namespace of its own, so that asking it makes no entries where it looks. Dropping it kills it.
 pub(crate) struct Agent {
@@ -59,7 +63,7 @@ impl Agent {
     #[track_caller]
     pub(crate) fn snapshot(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let mut latest = Value::Null;
-        let found = wait::until(wait::PATIENCE, what, || {
+        let found = wait::until(WALK_PATIENCE, what, || {
             let snapshots: Value = serde_json::from_str(&self.get("/snapshot.json").1)?;
             latest = snapshots[0].clone();
             Ok((latest.is_object() && is_it(&latest)).then_some(()))
